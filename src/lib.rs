@@ -1,0 +1,1 @@
+//! Headgate: the one door through which events enter a company.
