@@ -1,0 +1,188 @@
+//! Attributes by name: the closed list of the profile, and the open one of extensions.
+
+use super::{Envelope, Str, Timestamp};
+
+/// The operation of a change event, Debezium's letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// `c`
+    Create,
+    /// `r`: a snapshot read
+    Read,
+    /// `u`
+    Update,
+    /// `d`
+    Delete,
+    /// `t`
+    Truncate,
+    /// `m`: a logical message
+    Message,
+}
+
+impl Op {
+    /// The letter.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "c",
+            Self::Read => "r",
+            Self::Update => "u",
+            Self::Delete => "d",
+            Self::Truncate => "t",
+            Self::Message => "m",
+        }
+    }
+
+    /// The operation of a letter.
+    #[must_use]
+    pub fn parse(letter: &str) -> Option<Self> {
+        Some(match letter {
+            "c" => Self::Create,
+            "r" => Self::Read,
+            "u" => Self::Update,
+            "d" => Self::Delete,
+            "t" => Self::Truncate,
+            "m" => Self::Message,
+            _ => return None,
+        })
+    }
+}
+
+/// The value of an extension attribute. CloudEvents' Binary, URI and Timestamp travel as strings in every format.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExtensionValue {
+    /// CloudEvents Boolean.
+    Boolean(bool),
+    /// CloudEvents Integer: 32 bits, signed.
+    Integer(i32),
+    /// CloudEvents String and everything that is written as one.
+    String(Str),
+}
+
+/// Attributes outside the profile, sorted by name.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Extensions(Vec<(Str, ExtensionValue)>);
+
+impl Extensions {
+    /// The value of `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&ExtensionValue> {
+        self.0
+            .binary_search_by(|(n, _)| n.as_str().cmp(name))
+            .ok()
+            .map(|i| &self.0[i].1)
+    }
+
+    /// Sets `name`. The caller vouches that it is a legal name and not one of the profile's.
+    pub fn set(&mut self, name: impl Into<Str>, value: ExtensionValue) {
+        let name = name.into();
+        match self.0.binary_search_by(|(n, _)| n.cmp(&name)) {
+            Ok(i) => self.0[i].1 = value,
+            Err(i) => self.0.insert(i, (name, value)),
+        }
+    }
+
+    /// Takes `name` away.
+    pub fn remove(&mut self, name: &str) -> Option<ExtensionValue> {
+        let i = self
+            .0
+            .binary_search_by(|(n, _)| n.as_str().cmp(name))
+            .ok()?;
+        Some(self.0.remove(i).1)
+    }
+
+    /// All, in the order of their names.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Str, &ExtensionValue)> {
+        self.0.iter().map(|(n, v)| (n, v))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        self.0.len() * std::mem::size_of::<(Str, ExtensionValue)>()
+    }
+}
+
+/// A value as the formats write it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AttributeValue<'a> {
+    /// A string.
+    String(&'a str),
+    /// A 32-bit integer.
+    Integer(i32),
+    /// A boolean.
+    Boolean(bool),
+    /// An instant, written as RFC 3339.
+    Timestamp(Timestamp),
+}
+
+/// One attribute of an envelope.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Attribute<'a> {
+    /// Its CloudEvents name.
+    pub name: &'a str,
+    /// Its value.
+    pub value: AttributeValue<'a>,
+}
+
+impl Envelope {
+    /// Calls `f` for each attribute that is present, `specversion` first, the extensions last; `datacontenttype` included,
+    /// data not. The order is fixed, so that output is reproducible.
+    pub fn for_each_attribute<'a>(&'a self, mut f: impl FnMut(Attribute<'a>)) {
+        use AttributeValue::{Boolean, Integer, String, Timestamp};
+        let mut put = |name: &'a str, value| f(Attribute { name, value });
+        put("specversion", String(super::SPEC_VERSION));
+        put("id", String(&self.id));
+        put("source", String(&self.source));
+        put("type", String(&self.event_type));
+        put("time", Timestamp(self.time));
+        put("recordedtime", Timestamp(self.recordedtime));
+        put("datacontenttype", String(&self.datacontenttype));
+        put("tenantid", String(&self.tenantid));
+        put("envelopeversion", Integer(super::ENVELOPE_VERSION));
+        put("correlationid", String(&self.correlationid));
+        let strings = [
+            ("subject", &self.subject),
+            ("partitionkey", &self.partitionkey),
+            ("dataschema", &self.dataschema),
+            ("causationid", &self.causationid),
+            ("sequence", &self.sequence),
+            ("traceparent", &self.traceparent),
+            ("tracestate", &self.tracestate),
+            ("idempotencykey", &self.idempotencykey),
+            ("dataref", &self.dataref),
+            ("authtype", &self.authtype),
+            ("authid", &self.authid),
+            ("replayid", &self.replayid),
+            ("originsource", &self.originsource),
+        ];
+        for (name, value) in strings {
+            if let Some(value) = value {
+                put(name, String(value));
+            }
+        }
+        if let Some(at) = self.expirytime {
+            put("expirytime", Timestamp(at));
+        }
+        if let Some(hop) = self.hop {
+            put("hop", Integer(hop));
+        }
+        if let Some(op) = self.op {
+            put("op", String(op.as_str()));
+        }
+        for (name, value) in self.extensions.iter() {
+            put(
+                name,
+                match value {
+                    ExtensionValue::Boolean(b) => Boolean(*b),
+                    ExtensionValue::Integer(i) => Integer(*i),
+                    ExtensionValue::String(s) => String(s),
+                },
+            );
+        }
+    }
+}
