@@ -1,0 +1,85 @@
+//! What became of one batch.
+
+use tokio::sync::oneshot;
+
+use super::{LaneError, Progress};
+
+/// A ticket for a batch that was sent. Dropping it changes nothing: the batch goes on.
+#[derive(Debug)]
+pub struct Delivery {
+    number: u64,
+    accepted: Option<oneshot::Receiver<Result<u64, DeliveryError>>>,
+    progress: Progress,
+}
+
+impl Delivery {
+    /// A delivery that counts as accepted at once (its source can send it again).
+    #[must_use]
+    pub fn accepted_now(number: u64, progress: Progress) -> Self {
+        Self {
+            number,
+            accepted: None,
+            progress,
+        }
+    }
+
+    /// A delivery whose acceptance follows, with the number it then has.
+    #[must_use]
+    pub fn accepted_later(
+        accepted: oneshot::Receiver<Result<u64, DeliveryError>>,
+        progress: Progress,
+    ) -> Self {
+        Self {
+            number: 0,
+            accepted: Some(accepted),
+            progress,
+        }
+    }
+
+    /// The delivery's number: [`ProgressState::durable`](super::ProgressState::durable) reaches it when the batch is durable.
+    /// Known at once on lanes that can be read again; on journaled lanes, the result of [`accepted`](Self::accepted).
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Waits until the gateway answers for the batch: at once on lanes that can be read again, after the journal's fsync on
+    /// journaled ones. Returns the delivery's number. Cancel safe: a batch that was sent goes on.
+    ///
+    /// # Errors
+    /// [`DeliveryError`]: nothing of the batch was kept.
+    pub async fn accepted(&mut self) -> Result<u64, DeliveryError> {
+        if let Some(accepted) = &mut self.accepted {
+            let outcome = accepted.await.unwrap_or(Err(DeliveryError::Closed));
+            self.accepted = None;
+            self.number = outcome?;
+        }
+        Ok(self.number)
+    }
+
+    /// Waits until every required sink has the batch and the checkpoint is stored. Cancel safe.
+    ///
+    /// # Errors
+    /// [`DeliveryError`]: it is not known to be durable.
+    pub async fn durable(mut self) -> Result<(), DeliveryError> {
+        let number = self.accepted().await?;
+        self.progress
+            .reached(number)
+            .await
+            .map_err(|_: LaneError| DeliveryError::Closed)
+    }
+}
+
+/// Why a batch was not accepted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DeliveryError {
+    /// The journal has no room: ask the sender to come back.
+    #[error("the journal is full: wait until sinks catch up, or raise `journal.max_bytes`")]
+    Full,
+    /// The journal cannot promise durability any more and refuses everything until a restart.
+    #[error("the journal failed and accepts nothing until a restart: {0}")]
+    Failed(String),
+    /// The lane was closed or revoked.
+    #[error("the lane is closed")]
+    Closed,
+}
