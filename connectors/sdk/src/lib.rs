@@ -10,12 +10,14 @@
 //! | take HTTP requests | [`http`], [`admission`] |
 //! | keep large payloads | [`blobs`] |
 //! | answer the operator | [`control`], [`status`], [`command`] |
+//! | write durations, sizes, rates and secrets in a configuration | [`config`] |
 //! | test a connector | `conformance` (feature `conformance`) |
 
 pub mod admission;
 mod batch;
 pub mod blobs;
 pub mod command;
+pub mod config;
 mod connector;
 mod context;
 pub mod control;
