@@ -1,1 +1,6 @@
 //! Headgate: the one door through which events enter a company.
+//!
+//! See `ARCHITECTURE.md` for the picture, the code map and the invariants.
+
+pub mod runtime;
+pub mod sink;

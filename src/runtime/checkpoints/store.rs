@@ -1,0 +1,275 @@
+//! Reading checkpoints, and handing commits to the writer.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use bytes::Bytes;
+use headgate_sdk::{Entry, LaneId, Position, Str};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use tokio::sync::{mpsc, oneshot};
+
+use super::writer::{Command, Commit, Writer};
+
+/// Lane → position, JSON text.
+pub(super) const POSITIONS: TableDefinition<'_, &str, &str> = TableDefinition::new("positions");
+/// (lane, key) → value.
+pub(super) const ENTRIES: TableDefinition<'_, (&str, &str), &[u8]> =
+    TableDefinition::new("entries");
+/// Sink → how far its own checkpoints are in this file.
+pub(super) const MARKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("marks");
+
+/// Commits that may wait for the writer.
+const QUEUE: usize = 1024;
+
+/// The checkpoint store. Clones share it; the last one to go ends the writer after its last commit.
+#[derive(Clone)]
+pub struct Checkpoints {
+    database: Arc<Shared>,
+    queue: mpsc::Sender<Command>,
+}
+
+/// The open file. It is closed and opened anew after an I/O error, because `redb` refuses to write until then.
+pub(super) struct Shared {
+    path: PathBuf,
+    open: RwLock<Option<Database>>,
+}
+
+/// A lane's stored checkpoint, without its entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredCheckpoint {
+    /// The lane.
+    pub lane: LaneId,
+    /// Where it resumes.
+    pub position: Option<Position>,
+}
+
+impl Checkpoints {
+    /// Opens or creates the file and starts the writer. Blocks; call it at start.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the file cannot be opened, or another process holds it.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let database = Arc::new(Shared {
+            path: path.to_owned(),
+            open: RwLock::new(None),
+        });
+        database.reopen()?;
+        let (queue, commands) = mpsc::channel(QUEUE);
+        Writer::start(Arc::clone(&database), commands)?;
+        Ok(Self { database, queue })
+    }
+
+    /// Hands a commit to the writer. Waits only while its queue is full. Cancel safe: a cancelled call has queued nothing.
+    pub async fn commit(&self, commit: Commit) {
+        let _writer_gone = self.queue.send(Command::Commit(commit)).await;
+    }
+
+    /// The same for threads outside of the async runtime.
+    pub fn commit_blocking(&self, commit: Commit) {
+        let _writer_gone = self.queue.blocking_send(Command::Commit(commit));
+    }
+
+    /// Waits until everything handed over before is on disk.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.queue.send(Command::Flush(done)).await.is_ok() {
+            let _writer_gone = flushed.await;
+        }
+    }
+
+    /// The stored checkpoint of a lane, `None` if it has none.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the file cannot be read.
+    pub fn restored(&self, lane: &LaneId) -> Result<Option<StoredCheckpoint>, CheckpointError> {
+        self.database.read(|read| {
+            let position = match read.open_table(POSITIONS) {
+                Ok(table) => table
+                    .get(lane.as_str())?
+                    .map(|text| text.value().to_owned()),
+                Err(redb::TableError::TableDoesNotExist(_)) => None,
+                Err(error) => return Err(error.into()),
+            };
+            Ok(position.map(|text| StoredCheckpoint {
+                lane: lane.clone(),
+                position: Position::from_json(&text).ok(),
+            }))
+        })
+    }
+
+    /// All lanes with a stored position, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the file cannot be read.
+    pub fn lanes(&self) -> Result<Vec<StoredCheckpoint>, CheckpointError> {
+        self.database.read(|read| {
+            let table = match read.open_table(POSITIONS) {
+                Ok(table) => table,
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
+            };
+            let mut lanes = Vec::new();
+            for row in table.iter()? {
+                let (lane, position) = row?;
+                lanes.push(StoredCheckpoint {
+                    lane: LaneId::from_stored(lane.value()),
+                    position: Position::from_json(position.value()).ok(),
+                });
+            }
+            Ok(lanes)
+        })
+    }
+
+    /// Up to `limit` entries of a lane whose keys start with `prefix` and sort after `after`.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the file cannot be read.
+    pub fn entries(
+        &self,
+        lane: &LaneId,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(Str, Bytes)>, CheckpointError> {
+        self.database.read(|read| {
+            let table = match read.open_table(ENTRIES) {
+                Ok(table) => table,
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
+            };
+            let start = after.map_or(prefix, |after| after.max(prefix));
+            let mut found = Vec::new();
+            for row in table.range((lane.as_str(), start)..)? {
+                let (key, value) = row?;
+                let (of, key) = key.value();
+                if of != lane.as_str() || !key.starts_with(prefix) || found.len() == limit {
+                    break;
+                }
+                if after != Some(key) {
+                    found.push((Str::new(key), Bytes::copy_from_slice(value.value())));
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// One entry of a lane.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the file cannot be read.
+    pub fn entry(&self, lane: &LaneId, key: &str) -> Result<Option<Bytes>, CheckpointError> {
+        self.database.read(|read| match read.open_table(ENTRIES) {
+            Ok(table) => Ok(table
+                .get((lane.as_str(), key))?
+                .map(|value| Bytes::copy_from_slice(value.value()))),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    /// How far a sink's own checkpoints are in this file.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the file cannot be read.
+    pub fn mark(&self, sink: &str) -> Result<Option<Bytes>, CheckpointError> {
+        self.database.read(|read| match read.open_table(MARKS) {
+            Ok(table) => Ok(table
+                .get(sink)?
+                .map(|value| Bytes::copy_from_slice(value.value()))),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        })
+    }
+}
+
+impl Shared {
+    /// Writes a group of commits as one transaction.
+    pub(super) fn write(&self, commits: &[Commit]) -> Result<(), CheckpointError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let database = open.as_ref().ok_or_else(|| self.closed())?;
+        let write = database.begin_write().map_err(|error| self.failed(error))?;
+        (|| {
+            let mut positions = write.open_table(POSITIONS)?;
+            let mut entries = write.open_table(ENTRIES)?;
+            let mut marks = write.open_table(MARKS)?;
+            for commit in commits {
+                let lane = commit.lane.as_str();
+                if let Some(position) = &commit.checkpoint.position {
+                    positions.insert(lane, position.as_json())?;
+                }
+                for Entry { key, value } in &commit.checkpoint.entries {
+                    match value {
+                        Some(value) => drop(entries.insert((lane, key.as_str()), value.as_ref())?),
+                        None => drop(entries.remove((lane, key.as_str()))?),
+                    }
+                }
+                if let Some((sink, mark)) = &commit.mark {
+                    marks.insert(sink.as_str(), mark.as_ref())?;
+                }
+            }
+            Ok(())
+        })()
+        .map_err(|error: redb::Error| self.failed(error))?;
+        write.commit().map_err(|error| self.failed(error))
+    }
+
+    /// Closes the file and opens it anew.
+    pub(super) fn reopen(&self) -> Result<(), CheckpointError> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        drop(open.take());
+        *open = Some(Database::create(&self.path).map_err(|error| self.failed(error))?);
+        Ok(())
+    }
+
+    fn read<T>(
+        &self,
+        f: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, CheckpointError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let read = open
+            .as_ref()
+            .ok_or_else(|| self.closed())?
+            .begin_read()
+            .map_err(|error| self.failed(error))?;
+        f(&read).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, source: impl Into<redb::Error>) -> CheckpointError {
+        CheckpointError::Store {
+            path: self.path.display().to_string(),
+            source: Box::new(source.into()),
+        }
+    }
+
+    fn closed(&self) -> CheckpointError {
+        CheckpointError::Closed {
+            path: self.path.display().to_string(),
+        }
+    }
+}
+
+/// The checkpoint file does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// Reading or writing failed.
+    #[error("checkpoint file `{path}`: {source}; check that its disk has room and is healthy")]
+    Store {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: Box<redb::Error>,
+    },
+    /// It could not be opened again after an error.
+    #[error(
+        "checkpoint file `{path}` is closed after an I/O error; check its disk, it is tried again every second"
+    )]
+    Closed {
+        /// The file.
+        path: String,
+    },
+    /// The writer could not be started.
+    #[error("the checkpoint writer's thread cannot start: {0}")]
+    Thread(#[from] std::io::Error),
+}

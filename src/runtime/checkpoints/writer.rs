@@ -1,0 +1,125 @@
+//! The one thread that writes checkpoints.
+
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use headgate_sdk::{LaneId, Str};
+use tokio::sync::{mpsc, oneshot};
+
+use super::store::Shared;
+use crate::sink::Checkpoint;
+
+/// How long a commit that nobody waits for may be put off, so that many become one.
+const LAZY: Duration = Duration::from_millis(200);
+/// The most commits of one transaction.
+const GROUP: usize = 4096;
+/// The pause before a failed transaction is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A lane's checkpoint to store.
+pub struct Commit {
+    /// The lane.
+    pub lane: LaneId,
+    /// What changes.
+    pub checkpoint: Checkpoint,
+    /// How far this brings a sink's own checkpoints: (sink, mark).
+    pub mark: Option<(Str, Bytes)>,
+    /// Runs on the writer's thread once it is on disk; must not block. A commit without it is not hurried.
+    pub done: Option<Box<dyn FnOnce() + Send>>,
+}
+
+pub(super) enum Command {
+    Commit(Commit),
+    Flush(oneshot::Sender<()>),
+}
+
+pub(super) struct Writer {
+    database: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    group: Vec<Commit>,
+    flushes: Vec<oneshot::Sender<()>>,
+}
+
+impl Writer {
+    pub(super) fn start(
+        database: Arc<Shared>,
+        commands: mpsc::Receiver<Command>,
+    ) -> io::Result<()> {
+        let mut writer = Self {
+            database,
+            commands,
+            group: Vec::new(),
+            flushes: Vec::new(),
+        };
+        thread::Builder::new()
+            .name("checkpoints".into())
+            .spawn(move || writer.run())?;
+        Ok(())
+    }
+
+    fn run(&mut self) {
+        while let Some(command) = self.commands.blocking_recv() {
+            let hurried = self.take(command);
+            self.gather(hurried);
+            self.write();
+        }
+    }
+
+    /// Takes a command; tells whether somebody waits for it.
+    fn take(&mut self, command: Command) -> bool {
+        match command {
+            Command::Commit(commit) => {
+                let hurried = commit.done.is_some();
+                self.group.push(commit);
+                hurried
+            }
+            Command::Flush(done) => {
+                self.flushes.push(done);
+                true
+            }
+        }
+    }
+
+    /// Fills the group: with whatever waits already, and with what comes within [`LAZY`] as long as nobody waits.
+    fn gather(&mut self, mut hurried: bool) {
+        let until = Instant::now() + LAZY;
+        while self.group.len() < GROUP {
+            match self.commands.try_recv() {
+                Ok(command) => hurried |= self.take(command),
+                Err(mpsc::error::TryRecvError::Disconnected) => return,
+                Err(mpsc::error::TryRecvError::Empty) if hurried || Instant::now() >= until => {
+                    return;
+                }
+                Err(mpsc::error::TryRecvError::Empty) => thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+
+    /// Writes the group, for as long as it takes: nothing behind it may go first.
+    fn write(&mut self) {
+        while let Err(error) = self.database.write(&self.group) {
+            tracing::error!(%error, "checkpoints are not stored, sources are held back; trying again");
+            metrics::counter!("headgate_checkpoint_errors_total").increment(1);
+            thread::sleep(AGAIN);
+            if self.commands.is_closed() && self.commands.is_empty() {
+                return;
+            }
+            if let Err(error) = self.database.reopen() {
+                tracing::error!(%error, "the checkpoint file does not open");
+            }
+        }
+        for commit in self.group.drain(..) {
+            if let Some(done) = commit.done {
+                done();
+            }
+        }
+        for flushed in self.flushes.drain(..) {
+            let _nobody_waits = flushed.send(());
+        }
+    }
+}
