@@ -2,5 +2,6 @@
 //!
 //! See `ARCHITECTURE.md` for the picture, the code map and the invariants.
 
+pub mod pipeline;
 pub mod runtime;
 pub mod sink;

@@ -1,5 +1,7 @@
 //! Attributes by name: the closed list of the profile, and the open one of extensions.
 
+use std::borrow::Cow;
+
 use super::{Envelope, Str, Timestamp};
 
 /// The operation of a change event, Debezium's letters.
@@ -184,5 +186,48 @@ impl Envelope {
                 },
             );
         }
+    }
+}
+
+impl Envelope {
+    /// The attribute `name` as text, `None` if it is absent. Instants are RFC 3339; `specversion` and `envelopeversion` included.
+    #[must_use]
+    pub fn attribute_text(&self, name: &str) -> Option<Cow<'_, str>> {
+        let optional = match name {
+            "id" => return Some(self.id.as_str().into()),
+            "source" => return Some(self.source.as_str().into()),
+            "type" => return Some(self.event_type.as_str().into()),
+            "datacontenttype" => return Some(self.datacontenttype.as_str().into()),
+            "tenantid" => return Some(self.tenantid.as_str().into()),
+            "correlationid" => return Some(self.correlationid.as_str().into()),
+            "specversion" => return Some(super::SPEC_VERSION.into()),
+            "envelopeversion" => return Some(super::ENVELOPE_VERSION.to_string().into()),
+            "time" => return Some(self.time.to_string().into()),
+            "recordedtime" => return Some(self.recordedtime.to_string().into()),
+            "expirytime" => return self.expirytime.map(|at| at.to_string().into()),
+            "hop" => return self.hop.map(|hop| hop.to_string().into()),
+            "op" => return self.op.map(|op| op.as_str().into()),
+            "subject" => &self.subject,
+            "partitionkey" => &self.partitionkey,
+            "dataschema" => &self.dataschema,
+            "causationid" => &self.causationid,
+            "sequence" => &self.sequence,
+            "traceparent" => &self.traceparent,
+            "tracestate" => &self.tracestate,
+            "idempotencykey" => &self.idempotencykey,
+            "dataref" => &self.dataref,
+            "authtype" => &self.authtype,
+            "authid" => &self.authid,
+            "replayid" => &self.replayid,
+            "originsource" => &self.originsource,
+            extension => {
+                return self.extensions.get(extension).map(|value| match value {
+                    ExtensionValue::Boolean(b) => b.to_string().into(),
+                    ExtensionValue::Integer(i) => i.to_string().into(),
+                    ExtensionValue::String(s) => s.as_str().into(),
+                });
+            }
+        };
+        optional.as_deref().map(Cow::Borrowed)
     }
 }

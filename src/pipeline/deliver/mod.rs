@@ -1,0 +1,8 @@
+//! Deliver: the end of a pipeline. Hands each sink its part of a batch and joins the outcomes.
+//!
+//! A batch is durable when every *required* sink that it was routed to has it. Dead letters are durable before the sink that
+//! keeps the checkpoint sees the batch, unless that sink keeps them itself.
+
+mod service;
+
+pub use service::{Deliver, LaneOutlet};

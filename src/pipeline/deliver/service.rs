@@ -1,0 +1,171 @@
+//! Splits a routed batch among sinks.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::future::{BoxFuture, join_all};
+use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
+use tower::{Service, ServiceExt};
+
+use crate::{
+    pipeline::{
+        PipelineError,
+        dead_letter::DeadLetterWriter,
+        route::{RoutedBatch, RoutedRecord},
+    },
+    sink::{Accepted, Keeps, LaneSink, Outcome, SinkBatch},
+};
+
+/// A lane's way into one sink, with its layers.
+pub struct LaneOutlet {
+    /// The stack in front of the sink.
+    pub service: LaneSink,
+    /// Whether the lane's progress waits for it.
+    pub required: bool,
+    /// What it keeps besides events.
+    pub keeps: Keeps,
+}
+
+/// The end of a lane's pipeline.
+pub struct Deliver {
+    inner: Arc<Mutex<Outlets>>,
+}
+
+struct Outlets {
+    /// By the sinks' indices.
+    outlets: Vec<LaneOutlet>,
+    /// The one whose stored checkpoint decides where the lane resumes, if it is the only one that does.
+    home: Option<usize>,
+    dead_letters: Arc<dyn DeadLetterWriter>,
+    tasks: TaskTracker,
+}
+
+impl Deliver {
+    /// Delivers to `outlets`, in the order of the sinks' indices; outcomes that nobody waits for are followed on `tasks`.
+    #[must_use]
+    pub fn new(
+        outlets: Vec<LaneOutlet>,
+        dead_letters: Arc<dyn DeadLetterWriter>,
+        tasks: TaskTracker,
+    ) -> Self {
+        let mut required = (0..outlets.len()).filter(|index| outlets[*index].required);
+        let home = match (required.next(), required.next()) {
+            (Some(only), None) if outlets[only].keeps.checkpoints => Some(only),
+            _ => None,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(Outlets {
+                outlets,
+                home,
+                dead_letters,
+                tasks,
+            })),
+        }
+    }
+}
+
+impl Service<RoutedBatch> for Deliver {
+    type Response = Accepted;
+    type Error = PipelineError;
+    type Future = BoxFuture<'static, Result<Accepted, PipelineError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), PipelineError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, batch: RoutedBatch) -> Self::Future {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move { inner.lock_owned().await.deliver(batch).await })
+    }
+}
+
+impl Outlets {
+    async fn deliver(&mut self, mut batch: RoutedBatch) -> Result<Accepted, PipelineError> {
+        let keeper = self
+            .home
+            .filter(|home| self.outlets[*home].keeps.dead_letters);
+        if keeper.is_none() && !batch.rejected.is_empty() {
+            self.dead_letters
+                .write(std::mem::take(&mut batch.rejected))
+                .await;
+        }
+        let mut pending = Vec::new();
+        for index in 0..self.outlets.len() {
+            let Some(part) = self.part(index, keeper, &mut batch) else {
+                continue;
+            };
+            let outlet = &mut self.outlets[index];
+            let service = outlet
+                .service
+                .ready()
+                .await
+                .map_err(|_| PipelineError::Closed)?;
+            let accepted = service
+                .call(Arc::new(part))
+                .await
+                .map_err(|_| PipelineError::Closed)?;
+            if outlet.required {
+                pending.push(accepted);
+            } else {
+                self.tasks.spawn(accepted);
+            }
+        }
+        Ok(match pending.len() {
+            0 => Accepted::known(Outcome::Durable),
+            1 => pending.remove(0),
+            _ => Accepted::future(async move { join(join_all(pending).await) }),
+        })
+    }
+
+    /// What the sink of `index` gets of the batch, `None` if nothing.
+    fn part(
+        &self,
+        index: usize,
+        keeper: Option<usize>,
+        batch: &mut RoutedBatch,
+    ) -> Option<SinkBatch> {
+        let records = if index + 1 == self.outlets.len() {
+            let all = std::mem::take(&mut batch.records);
+            all.into_iter()
+                .filter(|routed| routed.sinks.contains(index))
+                .map(|routed| routed.record)
+                .collect()
+        } else {
+            let wanted = |routed: &&RoutedRecord| routed.sinks.contains(index);
+            batch
+                .records
+                .iter()
+                .filter(wanted)
+                .map(|routed| routed.record.clone())
+                .collect()
+        };
+        let part = SinkBatch {
+            lane: batch.lane.id.clone(),
+            number: batch.number,
+            records,
+            dead_letters: if keeper == Some(index) {
+                std::mem::take(&mut batch.rejected)
+            } else {
+                Vec::new()
+            },
+            checkpoint: (self.home == Some(index)).then(|| std::mem::take(&mut batch.checkpoint)),
+        };
+        let moves_checkpoint = part
+            .checkpoint
+            .as_ref()
+            .is_some_and(|checkpoint| !checkpoint.is_empty());
+        (!part.records.is_empty() || !part.dead_letters.is_empty() || moves_checkpoint)
+            .then_some(part)
+    }
+}
+
+/// All durable, or the first that is not. Behind the layers in front of each sink, nothing but durable comes.
+fn join(outcomes: Vec<Outcome>) -> Outcome {
+    outcomes
+        .into_iter()
+        .find(|outcome| !matches!(outcome, Outcome::Durable))
+        .unwrap_or(Outcome::Durable)
+}

@@ -1,0 +1,32 @@
+//! The pipeline: a tower stack over batches, and the stack in front of each sink.
+//!
+//! [`stack`] is the place to read first: it lists all layers in order. Each layer is a folder of its own with `config`
+//! (its keys in the configuration), `layer` and `service`.
+//!
+//! Invariants: a batch is never split among lanes and never reordered; a step either passes an event on, drops it (counted),
+//! or moves it to the batch's rejected records, so that nothing disappears; state of layers lives in [`LayerStates`], outside
+//! the stack, so that a stack can be swapped between two batches.
+
+mod batch;
+pub mod breaker;
+mod config;
+pub mod dead_letter;
+pub mod deliver;
+pub mod filter;
+pub mod rate_limit;
+pub mod retry;
+pub mod route;
+pub mod stack;
+mod state;
+pub mod timeout;
+
+pub use batch::{LaneContext, PipelineBatch, PipelineError};
+pub use config::{Pipeline, Step};
+pub use state::LayerStates;
+
+use tower::util::BoxService;
+
+use crate::sink::Accepted;
+
+/// A lane's pipeline, ready to be called with one batch after the other.
+pub type PipelineService = BoxService<PipelineBatch, Accepted, PipelineError>;

@@ -1,0 +1,62 @@
+//! Builds [`Retry`]s.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{Layer, Service};
+
+use super::{Retry, worker::Worker};
+use crate::{
+    pipeline::breaker,
+    sink::{Accepted, SinkBatch, SinkError},
+};
+
+/// Puts a window of undurable batches before a lane's way into a sink.
+#[derive(Clone)]
+pub struct RetryLayer {
+    config: breaker::Config,
+    queue: Option<Arc<Semaphore>>,
+    tasks: TaskTracker,
+    abandon: CancellationToken,
+}
+
+impl RetryLayer {
+    /// Workers run on `tasks` and give up waiting when `abandon` is cancelled. With a `queue` (for sinks that nobody waits for),
+    /// its permits are the bytes that may be held; a batch that finds no room is refused with the reason `sink_unavailable`.
+    #[must_use]
+    pub fn new(
+        config: breaker::Config,
+        queue: Option<Arc<Semaphore>>,
+        tasks: TaskTracker,
+        abandon: CancellationToken,
+    ) -> Self {
+        Self {
+            config,
+            queue,
+            tasks,
+            abandon,
+        }
+    }
+}
+
+impl<S> Layer<S> for RetryLayer
+where
+    S: Service<Arc<SinkBatch>, Response = Accepted, Error = SinkError> + Send + 'static,
+    S::Future: Send,
+{
+    type Service = Retry;
+
+    fn layer(&self, inner: S) -> Retry {
+        let (retry, requests) = Retry::new(self.queue.clone());
+        let worker = Worker::new(inner, requests, self.config.clone());
+        let abandon = self.abandon.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = worker.run() => {}
+                () = abandon.cancelled() => {}
+            }
+        });
+        retry
+    }
+}

@@ -1,0 +1,188 @@
+//! All layers, in order: the one place where a stack is built.
+
+use std::sync::Arc;
+
+use headgate_sdk::{
+    LaneId, Str,
+    admission::{self, Admission},
+};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{Layer, ServiceBuilder, util::BoxService};
+
+use super::{
+    LayerStates, PipelineService, Step,
+    breaker::{self, Breaker, BreakerLayer},
+    dead_letter::{DeadLetterLayer, DeadLetterWriter},
+    deliver::{Deliver, LaneOutlet},
+    filter::FilterLayer,
+    rate_limit::{self, Door, RateLimitLayer},
+    retry::RetryLayer,
+    route::{self, RouteLayer},
+    timeout::TimeoutLayer,
+};
+use crate::sink::Sink;
+
+/// A pipeline that was loaded: immutable, shared by all lanes that use it.
+#[derive(Debug, Clone)]
+pub struct PipelinePlan {
+    /// Its name in the configuration.
+    pub name: Str,
+    /// Its steps with their names.
+    steps: Arc<[(Str, Step)]>,
+}
+
+/// A sink as lanes see it.
+#[derive(Clone)]
+pub struct SinkPlan {
+    /// The sink.
+    pub sink: Arc<dyn Sink>,
+    /// Its breaker, shared by all lanes.
+    pub breaker: Arc<Breaker>,
+    /// When a missing outcome opens the breaker.
+    pub timeout: std::time::Duration,
+    /// When failures open the breaker, and the pauses between retries.
+    pub retry: breaker::Config,
+    /// Whether lanes wait for it.
+    pub required: bool,
+    /// Bytes that it may hold if nobody waits for it.
+    pub queue: Arc<Semaphore>,
+}
+
+/// What all stacks of a gateway share.
+#[derive(Clone)]
+pub struct StackContext {
+    /// All sinks, in the order of their indices.
+    pub sinks: Arc<[SinkPlan]>,
+    /// Where dead letters go that no sink keeps.
+    pub dead_letters: Arc<dyn DeadLetterWriter>,
+    /// What layers remember.
+    pub states: LayerStates,
+    /// Tasks of layers; joined at shutdown.
+    pub tasks: TaskTracker,
+    /// Ends those tasks when the deadline of a shutdown has passed.
+    pub abandon: CancellationToken,
+}
+
+impl PipelinePlan {
+    /// A plan of `steps`.
+    #[must_use]
+    pub fn new(name: impl Into<Str>, steps: &[Step]) -> Self {
+        let kind = std::mem::discriminant::<Step>;
+        let named = steps.iter().enumerate().map(|(at, step)| {
+            let earlier = steps[..at]
+                .iter()
+                .filter(|other| kind(other) == kind(step))
+                .count();
+            (Str::from(step.name(earlier)), step.clone())
+        });
+        Self {
+            name: name.into(),
+            steps: named.collect(),
+        }
+    }
+
+    /// Builds the stack for one lane.
+    #[must_use]
+    pub fn build(&self, lane: &LaneId, shard: u32, cx: &StackContext) -> PipelineService {
+        let outlets = cx
+            .sinks
+            .iter()
+            .map(|plan| outlet(plan, lane, shard, cx))
+            .collect();
+        let deliver = Deliver::new(outlets, Arc::clone(&cx.dead_letters), cx.tasks.clone());
+
+        // From the sinks outwards: the last step is wrapped first.
+        let names: Vec<Str> = cx
+            .sinks
+            .iter()
+            .map(|plan| plan.sink.name().clone())
+            .collect();
+        let (route_step, route) = self.route();
+        let mut stack = BoxService::new(RouteLayer::new(&route, route_step, &names).layer(deliver));
+        for (name, step) in self.steps.iter().rev() {
+            stack = match step {
+                Step::Filter(config) => {
+                    BoxService::new(FilterLayer::new(config, name.clone()).layer(stack))
+                }
+                Step::RateLimit(config) => {
+                    BoxService::new(self.rate_limit(config, name, cx).layer(stack))
+                }
+                Step::Route(_) => stack,
+            };
+        }
+        stack
+    }
+
+    /// The limits that a push source asks before it reads a body.
+    #[must_use]
+    pub fn admission(&self, source: &Str, cx: &StackContext) -> Admission {
+        let limits: Vec<_> = self
+            .steps
+            .iter()
+            .filter_map(|(name, step)| match step {
+                Step::RateLimit(config) if config.on_limit == rate_limit::OnLimit::Reject => {
+                    let limiter = Arc::clone(self.rate_limit(config, name, cx).limiter());
+                    Some((name.clone(), config.per.clone(), limiter))
+                }
+                _ => None,
+            })
+            .collect();
+        if limits.is_empty() {
+            return Admission::unlimited();
+        }
+        let door: Arc<dyn admission::Limiter> = Arc::new(Door::new(source.clone(), limits));
+        Admission::new(door)
+    }
+
+    fn rate_limit(
+        &self,
+        config: &rate_limit::Config,
+        name: &Str,
+        cx: &StackContext,
+    ) -> RateLimitLayer {
+        RateLimitLayer::new(
+            config,
+            name.clone(),
+            &cx.states,
+            &format!("{}/{name}", self.name),
+        )
+    }
+
+    /// The route step, or the defaults.
+    fn route(&self) -> (Str, route::Config) {
+        let configured = self.steps.iter().find_map(|(name, step)| match step {
+            Step::Route(config) => Some((name.clone(), config.clone())),
+            _ => None,
+        });
+        configured.unwrap_or_else(|| ("route".into(), route::Config::default()))
+    }
+}
+
+/// The stack in front of one sink, for one lane.
+fn outlet(plan: &SinkPlan, lane: &LaneId, shard: u32, cx: &StackContext) -> LaneOutlet {
+    let queue = (!plan.required).then(|| Arc::clone(&plan.queue));
+    let service = ServiceBuilder::new()
+        // What the sink refuses for good becomes a dead letter, and then counts as durable.
+        .layer(DeadLetterLayer::new(
+            plan.sink.name(),
+            Arc::clone(&cx.dead_letters),
+        ))
+        // Holds everything until it is durable and sends it again, in order.
+        .layer(RetryLayer::new(
+            plan.retry.clone(),
+            queue,
+            cx.tasks.clone(),
+            cx.abandon.clone(),
+        ))
+        // Lets no more than a probe a second through to a failing sink.
+        .layer(BreakerLayer::new(Arc::clone(&plan.breaker)))
+        // An outcome that is late opens the breaker.
+        .layer(TimeoutLayer::new(plan.timeout, Arc::clone(&plan.breaker)))
+        .service(plan.sink.open_lane(lane, shard));
+    LaneOutlet {
+        service: BoxService::new(service),
+        required: plan.required,
+        keeps: plan.sink.keeps(),
+    }
+}
