@@ -4,4 +4,5 @@
 
 pub mod pipeline;
 pub mod runtime;
+pub mod segment;
 pub mod sink;
