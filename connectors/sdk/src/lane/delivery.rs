@@ -1,14 +1,15 @@
 //! What became of one batch.
 
-use tokio::sync::oneshot;
+use std::fmt;
+
+use futures::future::BoxFuture;
 
 use super::{LaneError, Progress};
 
 /// A ticket for a batch that was sent. Dropping it changes nothing: the batch goes on.
-#[derive(Debug)]
 pub struct Delivery {
     number: u64,
-    accepted: Option<oneshot::Receiver<Result<u64, DeliveryError>>>,
+    accepted: Option<BoxFuture<'static, Result<u64, DeliveryError>>>,
     progress: Progress,
 }
 
@@ -23,10 +24,11 @@ impl Delivery {
         }
     }
 
-    /// A delivery whose acceptance follows, with the number it then has.
+    /// A delivery whose acceptance follows, with the number it then has. What it stands for happens whether or not the future is
+    /// polled.
     #[must_use]
     pub fn accepted_later(
-        accepted: oneshot::Receiver<Result<u64, DeliveryError>>,
+        accepted: BoxFuture<'static, Result<u64, DeliveryError>>,
         progress: Progress,
     ) -> Self {
         Self {
@@ -50,7 +52,7 @@ impl Delivery {
     /// [`DeliveryError`]: nothing of the batch was kept.
     pub async fn accepted(&mut self) -> Result<u64, DeliveryError> {
         if let Some(accepted) = &mut self.accepted {
-            let outcome = accepted.await.unwrap_or(Err(DeliveryError::Closed));
+            let outcome = accepted.await;
             self.accepted = None;
             self.number = outcome?;
         }
@@ -67,6 +69,14 @@ impl Delivery {
             .reached(number)
             .await
             .map_err(|_: LaneError| DeliveryError::Closed)
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
     }
 }
 

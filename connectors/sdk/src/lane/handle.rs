@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -47,6 +47,7 @@ struct Shared {
     capacity: u32,
     progress: Progress,
     revoked: CancellationToken,
+    paused: watch::Receiver<bool>,
     backend: SharedBackend,
 }
 
@@ -63,6 +64,7 @@ impl Lane {
         capacity: usize,
         progress: Progress,
         revoked: CancellationToken,
+        paused: watch::Receiver<bool>,
         backend: Arc<dyn LaneBackend>,
     ) -> Self {
         let capacity = u32::try_from(capacity.max(Self::MIN_RESERVATION)).unwrap_or(u32::MAX);
@@ -76,6 +78,7 @@ impl Lane {
                 capacity,
                 progress,
                 revoked,
+                paused,
                 backend,
             }),
         }
@@ -109,15 +112,30 @@ impl Lane {
         let wanted = u32::try_from(bytes.max(Self::MIN_RESERVATION))
             .unwrap_or(u32::MAX)
             .min(self.shared.capacity);
+        let room = async {
+            if self.is_paused() {
+                // A sender that is gone leaves the lane as it was.
+                let _resumed = self.shared.paused.clone().wait_for(|paused| !paused).await;
+            }
+            Arc::clone(&self.shared.room)
+                .acquire_many_owned(wanted)
+                .await
+        };
         let room = tokio::select! {
             biased;
             () = self.shared.revoked.cancelled() => return Err(LaneError::Closed),
-            room = Arc::clone(&self.shared.room).acquire_many_owned(wanted) => room.map_err(|_| LaneError::Closed)?,
+            room = room => room.map_err(|_| LaneError::Closed)?,
         };
         Ok(Permit {
             room,
             lane: self.clone(),
         })
+    }
+
+    /// Whether the operator holds the source: [`reserve`](Self::reserve) waits until it is resumed.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        *self.shared.paused.borrow()
     }
 
     /// Follows what has become durable.
