@@ -114,8 +114,9 @@ impl Lane {
             .min(self.shared.capacity);
         let room = async {
             if self.is_paused() {
+                let mut paused = self.shared.paused.clone();
                 // A sender that is gone leaves the lane as it was.
-                let _resumed = self.shared.paused.clone().wait_for(|paused| !paused).await;
+                let _resumed = paused.wait_for(|paused| !paused).await.is_ok();
             }
             Arc::clone(&self.shared.room)
                 .acquire_many_owned(wanted)
