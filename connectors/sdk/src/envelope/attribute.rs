@@ -135,17 +135,25 @@ impl Envelope {
     /// Calls `f` for each attribute that is present, `specversion` first, the extensions last; `datacontenttype` included,
     /// data not. The order is fixed, so that output is reproducible.
     pub fn for_each_attribute<'a>(&'a self, mut f: impl FnMut(Attribute<'a>)) {
-        use AttributeValue::{Boolean, Integer, String, Timestamp};
+        use AttributeValue::{Integer, String};
         let mut put = |name: &'a str, value| f(Attribute { name, value });
         put("specversion", String(super::SPEC_VERSION));
         put("id", String(&self.id));
         put("source", String(&self.source));
         put("type", String(&self.event_type));
-        put("time", Timestamp(self.time));
-        put("recordedtime", Timestamp(self.recordedtime));
         put("datacontenttype", String(&self.datacontenttype));
         put("tenantid", String(&self.tenantid));
         put("envelopeversion", Integer(super::ENVELOPE_VERSION));
+        self.for_each_changing_attribute(f);
+    }
+
+    /// Like [`for_each_attribute`](Self::for_each_attribute), from `time` on: without the id and without those that are
+    /// alike in most events of a source, which a format encodes once.
+    pub(super) fn for_each_changing_attribute<'a>(&'a self, mut f: impl FnMut(Attribute<'a>)) {
+        use AttributeValue::{Boolean, Integer, String, Timestamp};
+        let mut put = |name: &'a str, value| f(Attribute { name, value });
+        put("time", Timestamp(self.time));
+        put("recordedtime", Timestamp(self.recordedtime));
         put("correlationid", String(&self.correlationid));
         let strings = [
             ("subject", &self.subject),

@@ -3,20 +3,41 @@
 //! One envelope carries one event from its source to its sinks. Its payload stays bytes: it is parsed at most once, by the
 //! first step that asks, and serialised once, at the sink.
 //!
+//! Reading CloudEvents from outside is strict ([`json`], [`http`], [`kafka`] give a [`CloudEvent`], whose
+//! [`received`](CloudEvent::received) is the envelope); [`wire`] is the codec of our own stores; [`schema`] describes it all.
+//!
 //! Invariants: [`Envelope::id`] names an occurrence (the same one after a crash, a retry or a replay);
 //! attribute names are CloudEvents-legal and at most 20 characters; extensions never repeat an attribute of the profile.
 
 mod attribute;
+mod cloudevent;
 mod data;
+mod error;
+pub mod http;
+pub mod json;
+pub mod kafka;
+pub mod media_type;
+pub mod schema;
+mod text;
+pub mod time;
+pub mod wire;
+
+#[cfg(test)]
+mod tests;
 
 pub use attribute::{Attribute, AttributeValue, ExtensionValue, Extensions, Op};
+pub use cloudevent::{CloudEvent, NEVER_FROM_OUTSIDE, Receipt, is_traceparent};
 pub use data::Data;
+pub use error::{InvalidEvent, Problem};
+pub use text::{is_legal_name, is_legal_string, legal_string};
 
 /// An immutable string that is cheap to clone: short ones live inline, longer ones are shared.
 pub use smol_str::SmolStr as Str;
 
 /// An instant in UTC with nanoseconds.
 pub use jiff::Timestamp;
+
+use schemars::JsonSchema;
 
 /// The CloudEvents version that every envelope claims.
 pub const SPEC_VERSION: &str = "1.0";
@@ -28,13 +49,16 @@ pub const ENVELOPE_VERSION: i32 = 1;
 ///
 /// Attributes that every envelope has are plain fields; the others are optional. Field names are the attributes' names,
 /// except [`event_type`](Self::event_type) (`type` is a keyword).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
 pub struct Envelope {
     /// Names the occurrence, deterministically.
+    #[schemars(length(min = 1))]
     pub id: Str,
     /// `urn:headgate:{tenant}:{connector}:{source name}`.
+    #[schemars(length(min = 1), extend("format" = "uri-reference"))]
     pub source: Str,
     /// `type`: dotted, ends in `.vN`.
+    #[schemars(rename = "type", length(min = 1))]
     pub event_type: Str,
     /// When it happened at the source.
     pub time: Timestamp,
@@ -53,6 +77,7 @@ pub struct Envelope {
     /// When the event stops being worth acting on.
     pub expirytime: Option<Timestamp>,
     /// Absolute, versioned URI of the data's schema.
+    #[schemars(extend("format" = "uri"))]
     pub dataschema: Option<Str>,
     /// The event or request that caused this one.
     pub causationid: Option<Str>,
@@ -65,6 +90,7 @@ pub struct Envelope {
     /// W3C trace state.
     pub tracestate: Option<Str>,
     /// The operation of a change event.
+    #[schemars(with = "Option<String>", extend("enum" = ["c", "u", "d", "r", "t", "m", null]))]
     pub op: Option<Op>,
     /// Only where it differs from the id.
     pub idempotencykey: Option<Str>,
@@ -79,8 +105,10 @@ pub struct Envelope {
     /// The source attribute that an incoming CloudEvent carried.
     pub originsource: Option<Str>,
     /// Attributes outside the profile, kept as they came.
+    #[schemars(skip)]
     pub extensions: Extensions,
     /// The payload.
+    #[schemars(skip)]
     pub data: Data,
 }
 
