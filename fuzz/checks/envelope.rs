@@ -4,21 +4,21 @@ use bytes::{Bytes, BytesMut};
 use headgate_sdk::envelope::{self, CloudEvent, Envelope, Receipt, http, json, kafka, wire};
 
 /// A JSON event.
-pub fn event_json(input: &[u8]) {
+pub(crate) fn event_json(input: &[u8]) {
     if let Ok(event) = json::read(&Bytes::copy_from_slice(input)) {
         accepted(event);
     }
 }
 
 /// A JSON batch.
-pub fn event_batch(input: &[u8]) {
+pub(crate) fn event_batch(input: &[u8]) {
     if let Ok(events) = json::read_batch(&Bytes::copy_from_slice(input)) {
         events.into_iter().for_each(accepted);
     }
 }
 
 /// An HTTP message: header lines, an empty line, the body. Lines that no HTTP parser would pass on are left out.
-pub fn event_http(input: &[u8]) {
+pub(crate) fn event_http(input: &[u8]) {
     let (head, body) = split_head(input);
     let headers: ::http::HeaderMap = lines(head)
         .filter_map(|(name, value)| {
@@ -36,7 +36,7 @@ pub fn event_http(input: &[u8]) {
 }
 
 /// A Kafka record: header lines (`-` alone as the value: null), an empty line, the value.
-pub fn event_kafka(input: &[u8]) {
+pub(crate) fn event_kafka(input: &[u8]) {
     let (head, body) = split_head(input);
     let headers: Vec<(&str, Option<&[u8]>)> = lines(head)
         .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, (value != b"-").then_some(value))))
@@ -50,7 +50,7 @@ pub fn event_kafka(input: &[u8]) {
 }
 
 /// Records of our own stores, which a disk may have damaged.
-pub fn event_wire(input: &[u8]) {
+pub(crate) fn event_wire(input: &[u8]) {
     let mut rest = Bytes::copy_from_slice(input);
     while let Ok(envelope) = wire::decode(&mut rest) {
         let mut again = BytesMut::new();
