@@ -155,6 +155,14 @@ pub fn write(at: Timestamp, out: &mut impl BufMut) {
     out.put_slice(&text[..=at]);
 }
 
+/// `at` as [`write`] writes it.
+#[must_use]
+pub fn text(at: Timestamp) -> String {
+    let mut text = Vec::with_capacity(MAX_LEN);
+    write(at, &mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
 fn put(text: &mut [u8], at: usize, mut number: u64, width: usize) -> usize {
     for slot in text[at..at + width].iter_mut().rev() {
         *slot = b'0' + u8::try_from(number % 10).unwrap_or(0);
@@ -188,12 +196,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn written(at: Timestamp) -> String {
-        let mut out = Vec::new();
-        write(at, &mut out);
-        String::from_utf8(out).expect("ASCII")
-    }
-
     #[test]
     fn reads_what_rfc_3339_allows() {
         for (text, utc) in [
@@ -214,7 +216,7 @@ mod tests {
             ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00Z"),
             ("2024-02-29T00:00:00Z", "2024-02-29T00:00:00Z"),
         ] {
-            assert_eq!(parse(text).map(written).as_deref(), Ok(utc), "{text}");
+            assert_eq!(parse(text).map(super::text).as_deref(), Ok(utc), "{text}");
         }
     }
 
@@ -252,7 +254,7 @@ mod tests {
         #[test]
         fn writes_as_the_library_does_and_reads_it_back(nanos in i128::from(-62_135_596_800_i64) * 1_000_000_000..253_402_207_200_i128 * 1_000_000_000) {
             let at = Timestamp::from_nanosecond(nanos).expect("in range");
-            let text = written(at);
+            let text = text(at);
             prop_assert_eq!(text.parse::<Timestamp>().expect("the library reads it"), at);
             prop_assert_eq!(parse(&text), Ok(at));
         }

@@ -22,11 +22,7 @@ pub fn write_binary(envelope: &Envelope) -> (HeaderMap, Option<Bytes>) {
             AttributeValue::String(text) => encode_header_value(text).into_owned(),
             AttributeValue::Integer(number) => number.to_string(),
             AttributeValue::Boolean(truth) => truth.to_string(),
-            AttributeValue::Timestamp(at) => {
-                let mut text = Vec::with_capacity(time::MAX_LEN);
-                time::write(at, &mut text);
-                String::from_utf8_lossy(&text).into_owned()
-            }
+            AttributeValue::Timestamp(at) => time::text(at),
         };
         let name = HeaderName::from_bytes(format!("ce-{}", attribute.name).as_bytes())
             .expect("attribute names are letters and digits");
