@@ -39,7 +39,12 @@ pub(crate) fn event_http(input: &[u8]) {
 pub(crate) fn event_kafka(input: &[u8]) {
     let (head, body) = split_head(input);
     let headers: Vec<(&str, Option<&[u8]>)> = lines(head)
-        .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, (value != b"-").then_some(value))))
+        .filter_map(|(name, value)| {
+            Some((
+                std::str::from_utf8(name).ok()?,
+                (value != b"-").then_some(value),
+            ))
+        })
         .collect();
     let _ = kafka::is_event(headers.iter().copied());
     for value in [None, Some(Bytes::copy_from_slice(body))] {
@@ -72,15 +77,25 @@ fn accepted(event: CloudEvent) {
     };
     assert_eq!(envelope.tenantid, "acme");
     envelope.for_each_attribute(|attribute| {
-        assert!(envelope::is_legal_name(attribute.name), "{}", attribute.name);
+        assert!(
+            envelope::is_legal_name(attribute.name),
+            "{}",
+            attribute.name
+        );
         if let envelope::AttributeValue::String(text) = attribute.value {
             assert!(envelope::is_legal_string(text), "{text:?}");
         }
     });
     let mut line = Vec::new();
     json::write(&envelope, &mut line);
-    assert!(!line.contains(&b'\n') && !line.contains(&b'\r'), "a raw line break");
-    same(&json::read(&Bytes::from(line)).expect("what we write is valid"), &envelope);
+    assert!(
+        !line.contains(&b'\n') && !line.contains(&b'\r'),
+        "a raw line break"
+    );
+    same(
+        &json::read(&Bytes::from(line)).expect("what we write is valid"),
+        &envelope,
+    );
     let (headers, body) = http::write_binary(&envelope);
     let read = http::read(&headers, &body.unwrap_or_default()).expect("what we write is valid");
     same(&read[0], &envelope);

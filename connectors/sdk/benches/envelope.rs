@@ -15,7 +15,12 @@ fn main() {
     let mut record = BytesMut::new();
     envelope::wire::encode(&known, &mut record).expect("short enough");
     let record = record.freeze();
-    println!("data {} bytes, JSON line {} bytes, wire record {} bytes\n", known.data.len(), line.len(), record.len());
+    println!(
+        "data {} bytes, JSON line {} bytes, wire record {} bytes\n",
+        known.data.len(),
+        line.len(),
+        record.len()
+    );
 
     let mut writer = envelope::json::Writer::new();
     report("json write, data known to be JSON", || {
@@ -35,17 +40,29 @@ fn main() {
     });
     report("kafka headers", || {
         let mut bytes = 0;
-        envelope::kafka::for_each_header(black_box(&known), |name, value| bytes += black_box(name.len() + value.len()));
+        envelope::kafka::for_each_header(black_box(&known), |name, value| {
+            bytes += black_box(name.len() + value.len())
+        });
         bytes
     });
-    report("json read", || envelope::json::read(black_box(&document)).expect("valid").id.len());
+    report("json read", || {
+        envelope::json::read(black_box(&document))
+            .expect("valid")
+            .id
+            .len()
+    });
     let mut buffer = BytesMut::with_capacity(4096);
     report("wire encode", || {
         buffer.clear();
         envelope::wire::encode(black_box(&known), &mut buffer).expect("short enough");
         buffer.len()
     });
-    report("wire decode", || envelope::wire::decode(&mut black_box(&record).clone()).expect("a record").id.len());
+    report("wire decode", || {
+        envelope::wire::decode(&mut black_box(&record).clone())
+            .expect("a record")
+            .id
+            .len()
+    });
     report("envelope clone", || black_box(&known).clone().id.len());
 }
 
@@ -64,7 +81,10 @@ fn report(name: &str, mut each: impl FnMut() -> usize) {
         })
         .collect();
     rounds.sort_by(f64::total_cmp);
-    println!("{name:<42} {:>8.0} ns   ({:.0}–{:.0})", rounds[5], rounds[0], rounds[10]);
+    println!(
+        "{name:<42} {:>8.0} ns   ({:.0}–{:.0})",
+        rounds[5], rounds[0], rounds[10]
+    );
 }
 
 fn sample(known_json: bool) -> Envelope {
@@ -72,7 +92,11 @@ fn sample(known_json: bool) -> Envelope {
     let data = format!(
         r#"{{"ref":"refs/heads/main","before":"6113728f27ae82c7b1a177c8d03f9e96e0adf246","after":"7fd1a60b01f91b314f59955a4e4d4e80d8edf11d","repository":{{"id":1296269,"full_name":"octo/hello","private":false}},"pusher":{{"name":"octocat"}},"created":false,"deleted":false,"forced":false,"commits":[{commit}]}}"#
     );
-    let data = if known_json { Data::json(data) } else { Data::opaque(data) };
+    let data = if known_json {
+        Data::json(data)
+    } else {
+        Data::opaque(data)
+    };
     let mut envelope = Envelope::new(
         "72d3162e-cc78-11e3-81ab-4c9367dc0958",
         "urn:headgate:acme:webhook:github",
