@@ -2,6 +2,7 @@
 //!
 //! See `ARCHITECTURE.md` for the picture, the code map and the invariants.
 
+pub mod http;
 pub mod pipeline;
 pub mod runtime;
 pub mod segment;

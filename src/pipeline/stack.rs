@@ -82,16 +82,9 @@ impl PipelinePlan {
         }
     }
 
-    /// Builds the stack for one lane.
+    /// Builds the steps in front of a lane's ways into the sinks.
     #[must_use]
-    pub fn build(&self, lane: &LaneId, shard: u32, cx: &StackContext) -> PipelineService {
-        let outlets = cx
-            .sinks
-            .iter()
-            .map(|plan| outlet(plan, lane, shard, cx))
-            .collect();
-        let deliver = Deliver::new(outlets, Arc::clone(&cx.dead_letters), cx.tasks.clone());
-
+    pub fn build(&self, deliver: Deliver, cx: &StackContext) -> PipelineService {
         // From the sinks outwards: the last step is wrapped first.
         let names: Vec<Str> = cx
             .sinks
@@ -157,6 +150,17 @@ impl PipelinePlan {
         });
         configured.unwrap_or_else(|| ("route".into(), route::Config::default()))
     }
+}
+
+/// A lane's ways into all sinks: the end of its pipeline, built once for the lane.
+#[must_use]
+pub fn deliver(lane: &LaneId, shard: u32, cx: &StackContext) -> Deliver {
+    let outlets = cx
+        .sinks
+        .iter()
+        .map(|plan| outlet(plan, lane, shard, cx))
+        .collect();
+    Deliver::new(outlets, Arc::clone(&cx.dead_letters), cx.tasks.clone())
 }
 
 /// The stack in front of one sink, for one lane.

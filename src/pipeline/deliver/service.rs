@@ -29,9 +29,12 @@ pub struct LaneOutlet {
     pub keeps: Keeps,
 }
 
-/// The end of a lane's pipeline.
+/// The end of a lane's pipeline. Clones share the ways into the sinks, so that a pipeline can be swapped while batches are under
+/// way; calls are made one after the other.
+#[derive(Clone)]
 pub struct Deliver {
     inner: Arc<Mutex<Outlets>>,
+    carries_checkpoint: bool,
 }
 
 struct Outlets {
@@ -56,14 +59,22 @@ impl Deliver {
             (Some(only), None) if outlets[only].keeps.checkpoints => Some(only),
             _ => None,
         };
+        let outlets = Outlets {
+            outlets,
+            home,
+            dead_letters,
+            tasks,
+        };
         Self {
-            inner: Arc::new(Mutex::new(Outlets {
-                outlets,
-                home,
-                dead_letters,
-                tasks,
-            })),
+            inner: Arc::new(Mutex::new(outlets)),
+            carries_checkpoint: home.is_some(),
         }
+    }
+
+    /// Whether a sink stores the lane's checkpoint with each batch, so that nobody else has to.
+    #[must_use]
+    pub fn carries_checkpoint(&self) -> bool {
+        self.carries_checkpoint
     }
 }
 

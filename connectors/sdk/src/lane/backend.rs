@@ -1,7 +1,5 @@
 //! What stands behind a lane: the gateway's runtime, or the conformance suite's memory.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
@@ -40,6 +38,3 @@ pub trait LaneBackend: Send + Sync + 'static {
     /// Reads one entry.
     fn entry<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, LaneError>>;
 }
-
-/// A backend is shared by all handles of its lane.
-pub(super) type SharedBackend = Arc<dyn LaneBackend>;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Delivery, LaneId, LaneSpec, Progress, Restored,
-    backend::{LaneBackend, LaneOpener, SharedBackend},
+    backend::{LaneBackend, LaneOpener},
 };
 use crate::{Batch, Position, Str};
 
@@ -39,47 +39,47 @@ pub struct Lane {
     shared: Arc<Shared>,
 }
 
+/// What a lane is made of.
+pub struct LaneParts {
+    /// Its id.
+    pub id: LaneId,
+    /// What it was opened as.
+    pub spec: LaneSpec,
+    /// What its stored checkpoint held.
+    pub restored: Restored,
+    /// Bytes that may be under way.
+    pub capacity: usize,
+    /// What has become durable.
+    pub progress: Progress,
+    /// Cancelled when the lane is taken away.
+    pub revoked: CancellationToken,
+    /// Whether the operator holds the source.
+    pub paused: watch::Receiver<bool>,
+    /// What takes its batches.
+    pub backend: Arc<dyn LaneBackend>,
+}
+
 struct Shared {
-    id: LaneId,
-    spec: LaneSpec,
-    restored: Restored,
+    parts: LaneParts,
     room: Arc<Semaphore>,
     capacity: u32,
-    progress: Progress,
-    revoked: CancellationToken,
-    paused: watch::Receiver<bool>,
-    backend: SharedBackend,
 }
 
 impl Lane {
     /// The smallest room that any batch takes, so that the number of queued batches is bounded as their bytes are.
     pub const MIN_RESERVATION: usize = 1024;
 
-    /// A lane over `backend` that lets at most `capacity` bytes be under way. For runtimes, not for connectors.
+    /// The lane of `parts`. For runtimes, not for connectors.
     #[must_use]
-    pub fn over(
-        id: LaneId,
-        spec: LaneSpec,
-        restored: Restored,
-        capacity: usize,
-        progress: Progress,
-        revoked: CancellationToken,
-        paused: watch::Receiver<bool>,
-        backend: Arc<dyn LaneBackend>,
-    ) -> Self {
-        let capacity = u32::try_from(capacity.max(Self::MIN_RESERVATION)).unwrap_or(u32::MAX);
+    pub fn new(parts: LaneParts) -> Self {
+        let capacity = parts.capacity.max(Self::MIN_RESERVATION);
+        let capacity = u32::try_from(capacity).unwrap_or(u32::MAX);
         let room = Arc::new(Semaphore::new(capacity as usize));
         Self {
             shared: Arc::new(Shared {
-                id,
-                spec,
-                restored,
                 room,
                 capacity,
-                progress,
-                revoked,
-                paused,
-                backend,
+                parts,
             }),
         }
     }
@@ -87,19 +87,19 @@ impl Lane {
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &LaneId {
-        &self.shared.id
+        &self.shared.parts.id
     }
 
     /// What it was opened as.
     #[must_use]
     pub fn spec(&self) -> &LaneSpec {
-        &self.shared.spec
+        &self.shared.parts.spec
     }
 
     /// Where to resume: the position of the stored checkpoint, `None` on the first start.
     #[must_use]
     pub fn restored(&self) -> Option<&Position> {
-        self.shared.restored.position.as_ref()
+        self.shared.parts.restored.position.as_ref()
     }
 
     /// Waits for room for a batch of `bytes` (its [`Batch::weight`]); a batch larger than the lane's whole capacity gets all
@@ -114,7 +114,7 @@ impl Lane {
             .min(self.shared.capacity);
         let room = async {
             if self.is_paused() {
-                let mut paused = self.shared.paused.clone();
+                let mut paused = self.shared.parts.paused.clone();
                 // A sender that is gone leaves the lane as it was.
                 let _resumed = paused.wait_for(|paused| !paused).await.is_ok();
             }
@@ -124,7 +124,7 @@ impl Lane {
         };
         let room = tokio::select! {
             biased;
-            () = self.shared.revoked.cancelled() => return Err(LaneError::Closed),
+            () = self.shared.parts.revoked.cancelled() => return Err(LaneError::Closed),
             room = room => room.map_err(|_| LaneError::Closed)?,
         };
         Ok(Permit {
@@ -136,13 +136,13 @@ impl Lane {
     /// Whether the operator holds the source: [`reserve`](Self::reserve) waits until it is resumed.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        *self.shared.paused.borrow()
+        *self.shared.parts.paused.borrow()
     }
 
     /// Follows what has become durable.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        self.shared.progress.clone()
+        self.shared.parts.progress.clone()
     }
 
     /// Reads one entry of the stored checkpoint.
@@ -150,7 +150,7 @@ impl Lane {
     /// # Errors
     /// [`LaneError::Store`] if the checkpoint store cannot be read.
     pub async fn entry(&self, key: &str) -> Result<Option<Bytes>, LaneError> {
-        self.shared.backend.entry(key).await
+        self.shared.parts.backend.entry(key).await
     }
 
     /// Reads up to `limit` entries whose keys start with `prefix` and sort after `after`: page through with the last key.
@@ -163,12 +163,16 @@ impl Lane {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(Str, Bytes)>, LaneError> {
-        self.shared.backend.entries(prefix, after, limit).await
+        self.shared
+            .parts
+            .backend
+            .entries(prefix, after, limit)
+            .await
     }
 
     /// Resolves when the lane is taken away: stop reading and drop it. Cancel safe.
     pub async fn revoked(&self) {
-        self.shared.revoked.cancelled().await;
+        self.shared.parts.revoked.cancelled().await;
     }
 
     /// Makes waiting and later reservations fail; for runtimes.
@@ -187,7 +191,7 @@ impl Permit {
     /// Sends the batch. The order of calls is the lane's order. Never waits.
     #[must_use = "the delivery says when the batch is accepted or durable; drop it explicitly where progress is enough"]
     pub fn send(self, batch: Batch) -> Delivery {
-        self.lane.shared.backend.send(batch, self.room)
+        self.lane.shared.parts.backend.send(batch, self.room)
     }
 }
 

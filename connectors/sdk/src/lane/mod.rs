@@ -13,7 +13,7 @@ mod progress;
 
 pub use backend::{LaneBackend, LaneOpener, Restored};
 pub use delivery::{Delivery, DeliveryError};
-pub use handle::{Lane, LaneError, Lanes, Permit};
+pub use handle::{Lane, LaneError, LaneParts, Lanes, Permit};
 pub use progress::{Progress, ProgressState};
 
 use crate::Str;

@@ -1,5 +1,9 @@
 //! HTTP for sources: they mount handlers on the gateway's listener and never open a port.
 
+mod problem;
+
+pub use problem::Problem;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use futures::future::BoxFuture;

@@ -1,0 +1,151 @@
+//! Accepts connections and serves the router on them.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use headgate_sdk::http::{Body, Peer};
+use hyper::{Request, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Router;
+
+/// Connections at once; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 10_000;
+/// The time for a request's headers to arrive.
+const HEADERS_WITHIN: Duration = Duration::from_secs(15);
+/// The size and number of a request's headers.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+const MAX_HEADERS: usize = 128;
+/// HTTP/2 requests at once on a connection.
+const MAX_STREAMS: u32 = 256;
+
+/// A bound port.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds `address`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`ListenError`] if the port is in use or may not be bound.
+    pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+        let failed = |source| ListenError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
+    /// The address it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves `router` until `shutdown`, then lets requests under way finish until `abandon`.
+    pub async fn serve(
+        self,
+        router: Arc<Router>,
+        shutdown: CancellationToken,
+        abandon: CancellationToken,
+    ) {
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let graceful = GracefulShutdown::new();
+        let server = Arc::new(server());
+        loop {
+            let Ok(room) = Arc::clone(&connections).acquire_owned().await else {
+                break;
+            };
+            let (stream, address) = tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        // Out of file descriptors, usually: the connections that end will free some.
+                        tracing::warn!(%error, "a connection could not be accepted; raise the limit of open files");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        continue;
+                    }
+                },
+            };
+            let watcher = graceful.watcher();
+            let (server, router, abandon) =
+                (Arc::clone(&server), Arc::clone(&router), abandon.clone());
+            tokio::spawn(async move {
+                let _room = room;
+                let peer = Peer {
+                    address,
+                    tls: false,
+                    certificate_subject: None,
+                };
+                let connection = connection(&server, stream, router, peer);
+                tokio::select! {
+                    ended = watcher.watch(connection) => if let Err(error) = ended {
+                        tracing::debug!(%error, %address, "a connection ended early");
+                    },
+                    () = abandon.cancelled() => {}
+                }
+            });
+        }
+        drop(self.listener);
+        tokio::select! {
+            () = graceful.shutdown() => {}
+            () = abandon.cancelled() => {}
+        }
+    }
+}
+
+fn server() -> auto::Builder<TokioExecutor> {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEADER_BYTES);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).expect("a small constant"))
+        .keep_alive_interval(Duration::from_secs(30));
+    server
+}
+
+fn connection<'a>(
+    server: &'a auto::Builder<TokioExecutor>,
+    stream: TcpStream,
+    router: Arc<Router>,
+    peer: Peer,
+) -> impl hyper_util::server::graceful::GracefulConnection<
+    Error = Box<dyn std::error::Error + Send + Sync>,
+> + Send
++ use<'a> {
+    let _unimportant = stream.set_nodelay(true);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let router = Arc::clone(&router);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer.clone());
+        async move { Ok::<_, Infallible>(router.answer(request).await) }
+    });
+    server.serve_connection(TokioIo::new(stream), service)
+}
+
+/// A port cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen on {address}: {source}; stop what uses the port, or configure another `listen:`"
+)]
+pub struct ListenError {
+    address: SocketAddr,
+    source: io::Error,
+}

@@ -1,0 +1,18 @@
+//! Lanes: one task each, from a source's batch to the stored checkpoint.
+//!
+//! A [`task`](LaneTask) calls the lane's pipeline with one batch after the other and follows the outcomes; its
+//! [`AckTracker`](tracker::AckTracker) finds the durable prefix; the checkpoint is stored, and only then is the source told.
+//! Lanes that can be read again feed the task directly ([`pulled`]); those that cannot go through the journal
+//! ([`journaled`]).
+//!
+//! Invariants: at most one task per lane id; a lane is opened anew only after its last task has drained; progress never runs
+//! ahead of the stored checkpoint.
+
+mod journaled;
+mod opener;
+mod pulled;
+mod record;
+mod task;
+mod tracker;
+
+pub use opener::{LaneFactory, LaneInfo};

@@ -1,0 +1,154 @@
+//! A batch as one record of the journal.
+//!
+//! Version (1), then the numbers of entries, events and rejected records as little-endian `u32`, then each of them. Strings and
+//! values carry their length as `u32`; a removed entry has the length `u32::MAX`. Envelopes are in the SDK's wire codec.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use headgate_sdk::{
+    Batch, DeadLetter, Entry, Str, Timestamp,
+    envelope::wire::{self, WireError},
+};
+
+const VERSION: u8 = 1;
+const ABSENT: u32 = u32::MAX;
+
+/// Writes a batch; its position is the journal's own.
+///
+/// # Errors
+/// [`RecordError::Envelope`] if an envelope is too large for the codec.
+pub(super) fn encode(batch: &Batch) -> Result<Bytes, RecordError> {
+    let mut out = BytesMut::with_capacity(256 + batch.weight() / 2);
+    out.put_u8(VERSION);
+    out.put_u32_le(count(batch.entries.len()));
+    out.put_u32_le(count(batch.events.len()));
+    out.put_u32_le(count(batch.rejected.len()));
+    for Entry { key, value } in &batch.entries {
+        put(&mut out, key.as_bytes());
+        match value {
+            Some(value) => put(&mut out, value),
+            None => out.put_u32_le(ABSENT),
+        }
+    }
+    for event in &batch.events {
+        wire::encode(event, &mut out)?;
+    }
+    for letter in &batch.rejected {
+        wire::encode(&letter.envelope, &mut out)?;
+        for text in [&letter.step, &letter.reason, &letter.message] {
+            put(&mut out, text.as_bytes());
+        }
+        match &letter.place {
+            Some(place) => put(&mut out, place.as_bytes()),
+            None => out.put_u32_le(ABSENT),
+        }
+        out.put_u32_le(letter.attempts);
+        out.put_i64_le(letter.failed_at.as_millisecond());
+    }
+    Ok(out.freeze())
+}
+
+/// Reads a batch back and adds its contents to `batch`.
+///
+/// # Errors
+/// [`RecordError`] if the bytes are no record of a known version.
+pub(super) fn decode_into(mut input: Bytes, batch: &mut Batch) -> Result<(), RecordError> {
+    let version = input.try_get_u8()?;
+    if version != VERSION {
+        return Err(RecordError::Version(version));
+    }
+    let [entries, events, rejected] = [input.try_get_u32_le()?, input.try_get_u32_le()?, input.try_get_u32_le()?];
+    for _ in 0..entries {
+        let key = text(&mut input)?.ok_or(RecordError::Damaged)?;
+        batch.entries.push(Entry { key, value: value(&mut input)? });
+    }
+    for _ in 0..events {
+        batch.events.push(wire::decode(&mut input)?);
+    }
+    for _ in 0..rejected {
+        let envelope = Box::new(wire::decode(&mut input)?);
+        let mut next = || text(&mut input)?.ok_or(RecordError::Damaged);
+        let (step, reason, message) = (next()?, next()?, next()?);
+        let place = text(&mut input)?;
+        let attempts = input.try_get_u32_le()?;
+        let failed_at = Timestamp::from_millisecond(input.try_get_i64_le()?).map_err(|_| RecordError::Damaged)?;
+        batch.rejected.push(DeadLetter { envelope, step, reason, message, place, attempts, failed_at });
+    }
+    Ok(())
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).expect("a batch that fits in memory has fewer than 4 billion parts")
+}
+
+fn put(out: &mut BytesMut, bytes: &[u8]) {
+    out.put_u32_le(count(bytes.len()));
+    out.put_slice(bytes);
+}
+
+fn value(input: &mut Bytes) -> Result<Option<Bytes>, RecordError> {
+    match input.try_get_u32_le()? {
+        ABSENT => Ok(None),
+        length if length as usize <= input.len() => Ok(Some(input.split_to(length as usize))),
+        _ => Err(RecordError::Damaged),
+    }
+}
+
+fn text(input: &mut Bytes) -> Result<Option<Str>, RecordError> {
+    let Some(bytes) = value(input)? else { return Ok(None) };
+    Ok(Some(Str::new(std::str::from_utf8(&bytes).map_err(|_| RecordError::Damaged)?)))
+}
+
+/// A record of the journal that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecordError {
+    /// Written by a newer version.
+    #[error("a journal record has version {0}, newer than this gateway's: run the version that wrote it")]
+    Version(u8),
+    /// Its parts do not fit together, although its checksum is right.
+    #[error("a journal record is damaged")]
+    Damaged,
+    /// One of its envelopes.
+    #[error(transparent)]
+    Envelope(#[from] WireError),
+}
+
+impl From<bytes::TryGetError> for RecordError {
+    fn from(_: bytes::TryGetError) -> Self {
+        Self::Damaged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headgate_sdk::{Data, Envelope};
+
+    use super::*;
+
+    fn batch() -> Batch {
+        let event = Envelope::new("1", "urn:s", "a.v1", Timestamp::UNIX_EPOCH, Data::json("{}"));
+        let mut letter = DeadLetter::new(event.clone(), "source", "malformed", "line 3 is no JSON");
+        letter.place = Some("a.csv:3".into());
+        letter.failed_at = Timestamp::from_millisecond(17).unwrap();
+        Batch {
+            events: vec![event.clone(), event],
+            rejected: vec![letter],
+            position: None,
+            entries: vec![Entry::put("dedup/1", "x"), Entry::remove("dedup/0")],
+        }
+    }
+
+    #[test]
+    fn comes_back_as_it_was() {
+        let mut read = Batch::default();
+        decode_into(encode(&batch()).unwrap(), &mut read).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{:?}", batch()));
+    }
+
+    #[test]
+    fn a_truncated_record_is_an_error() {
+        let whole = encode(&batch()).unwrap();
+        for end in 0..whole.len() {
+            assert!(decode_into(whole.slice(..end), &mut Batch::default()).is_err(), "cut at {end}");
+        }
+    }
+}
