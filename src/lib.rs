@@ -2,6 +2,8 @@
 //!
 //! See `ARCHITECTURE.md` for the picture, the code map and the invariants.
 
+pub mod config;
+pub mod connectors;
 pub mod http;
 pub mod pipeline;
 pub mod runtime;

@@ -9,9 +9,11 @@
 
 mod accepted;
 mod batch;
+pub mod config;
 
 pub use accepted::{Accepted, Outcome, Rejection, SinkError};
 pub use batch::{Checkpoint, Record, SinkBatch};
+pub use config::{Common, Kind};
 
 use std::sync::Arc;
 

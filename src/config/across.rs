@@ -1,0 +1,169 @@
+//! What only the sections together can say.
+
+use std::collections::BTreeMap;
+
+use headgate_sdk::Str;
+
+use super::load::{Judge, entries};
+use super::model::{Config, DEFAULT_PIPELINE, DEFAULT_SINK};
+use super::suggest::{nearest, one_of};
+use super::tree::{Node, Pointer};
+use crate::pipeline::{Step, rate_limit::OnLimit};
+
+/// Reports names that point nowhere, things given twice, and what nobody uses.
+pub(super) fn across(judge: &mut Judge<'_>, config: &Config) {
+    either(judge, "pipeline", "pipelines", DEFAULT_PIPELINE);
+    either(judge, "sink", "sinks", DEFAULT_SINK);
+    pipelines_exist(judge);
+    sinks_exist(judge);
+    listeners_differ(judge, config);
+    paths_differ(judge, config);
+}
+
+fn either(judge: &mut Judge<'_>, short: &'static str, long: &'static str, name: &str) {
+    if judge.root().get(short).is_some() && judge.root().get(long).is_some() {
+        judge.key(
+            &Pointer::new([short]),
+            format!("`{short}` is short for `{long}` with a single `{name}`; keep one of the two"),
+        );
+    }
+}
+
+fn names<'n>(
+    root: &'n Node,
+    short: &'static str,
+    long: &'static str,
+    default: &'n str,
+) -> Vec<&'n str> {
+    let mut names: Vec<&str> = entries(root, long).map(|(name, ..)| name).collect();
+    if root.get(short).is_some() || root.get(long).is_none() {
+        names.push(default);
+    }
+    names
+}
+
+fn pipelines_exist(judge: &mut Judge<'_>) {
+    let root = judge.root();
+    let mut known = names(root, "pipeline", "pipelines", DEFAULT_PIPELINE);
+    known.push(DEFAULT_PIPELINE);
+    let mut used = Vec::new();
+    for (_, at, node) in entries(root, "sources") {
+        let Some(pipeline) = node.get("pipeline").and_then(Node::text) else {
+            used.push(DEFAULT_PIPELINE);
+            continue;
+        };
+        used.push(pipeline);
+        if !known.contains(&pipeline) {
+            judge.value(
+                &at.join("pipeline"),
+                unknown("pipeline", pipeline, &known, "pipelines"),
+            );
+        }
+    }
+    for (name, at, _) in entries(root, "pipelines") {
+        if !used.contains(&name) {
+            judge.warn(&at, format!("no source names this pipeline; add `pipeline: {name}` to a source, or remove it"));
+        }
+    }
+    if entries(root, "sources").next().is_none() {
+        judge.warn(
+            &Pointer::default(),
+            "there are no sources, so nothing will arrive; add one under `sources`",
+        );
+    }
+}
+
+fn sinks_exist(judge: &mut Judge<'_>) {
+    let root = judge.root();
+    let known = names(root, "sink", "sinks", DEFAULT_SINK);
+    let short = root
+        .get("pipeline")
+        .map(|node| ("", Pointer::new(["pipeline"]), node));
+    for (_, at, pipeline) in entries(root, "pipelines").chain(short) {
+        for (n, step) in pipeline.items().iter().enumerate() {
+            let listed = step
+                .get("route")
+                .and_then(|route| route.get("sinks"))
+                .map(Node::items)
+                .unwrap_or_default();
+            for (m, sink) in listed.iter().enumerate() {
+                let Some(name) = sink.text().filter(|name| !known.contains(name)) else {
+                    continue;
+                };
+                let at = at.join(n).join("route").join("sinks").join(m);
+                judge.value(&at, unknown("sink", name, &known, "sinks"));
+            }
+        }
+    }
+}
+
+/// What a step alone can say: a limit that counts by what only the door knows can only reject there.
+pub(super) fn step(judge: &mut Judge<'_>, at: &Pointer, step: &Step) {
+    if let Step::RateLimit(limit) = step
+        && limit.per.only_at_the_door()
+        && limit.on_limit != OnLimit::Reject
+    {
+        let message = format!(
+            "`per: {}` is known only when a request arrives, so that nothing can wait by it later; write `on_limit: reject`, or count `per: source` or `per: tenant`",
+            limit.per
+        );
+        judge.value(&at.join("rate_limit").join("on_limit"), message);
+    }
+}
+
+fn unknown(what: &str, name: &str, known: &[&str], section: &str) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!("there is no {what} `{name}`; did you mean `{near}`?"),
+        None => {
+            let mut known: Vec<&str> = known.to_vec();
+            known.sort_unstable();
+            known.dedup();
+            format!(
+                "there is no {what} `{name}`; write {}, or add `{name}` under `{section}`",
+                one_of(known)
+            )
+        }
+    }
+}
+
+fn listeners_differ(judge: &mut Judge<'_>, config: &Config) {
+    let (http, admin) = (config.globals.http.listen, config.globals.admin.listen);
+    let overlap =
+        http.ip() == admin.ip() || http.ip().is_unspecified() || admin.ip().is_unspecified();
+    if http.port() == admin.port() && http.port() != 0 && overlap {
+        let at = if judge.root().get("admin").is_some() {
+            ["admin", "listen"]
+        } else {
+            ["http", "listen"]
+        };
+        judge.value(
+            &Pointer::new(at),
+            format!(
+                "`http` and `admin` both listen on port {}; give one of them another port",
+                http.port()
+            ),
+        );
+    }
+}
+
+fn paths_differ(judge: &mut Judge<'_>, config: &Config) {
+    let mut taken: BTreeMap<String, (Str, usize)> = BTreeMap::new();
+    for source in &config.sources {
+        let at = Pointer::new(["sources", &source.name]);
+        if !judge.is_clean(&at) {
+            continue;
+        }
+        let info = config.source_info(source, &Str::new_static("unknown"));
+        for path in (source.connector.http_paths)(source.keys.expose(), &info) {
+            match taken.get(&path) {
+                Some((other, line)) => {
+                    let message = format!(
+                        "the source `{other}` on line {line} answers on `{path}` already; give one of them another `path`"
+                    );
+                    judge.key(&at, message);
+                }
+                None => _ = taken.insert(path, (source.name.clone(), judge.line(&at))),
+            }
+        }
+    }
+}
