@@ -18,6 +18,8 @@ mod batch;
 pub mod blobs;
 pub mod command;
 pub mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod connector;
 mod context;
 pub mod control;
