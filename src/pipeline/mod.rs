@@ -18,6 +18,8 @@ pub mod retry;
 pub mod route;
 pub mod stack;
 mod state;
+#[cfg(test)]
+mod tests;
 pub mod timeout;
 
 pub use batch::{LaneContext, PipelineBatch, PipelineError};

@@ -1,0 +1,182 @@
+//! Sinks and a graveyard that do what a script says.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::future::{BoxFuture, Ready, ready};
+use headgate_sdk::{DeadLetter, LaneId, Str, status::Status};
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+use tower::{Service, util::BoxService};
+
+use crate::{
+    pipeline::dead_letter::DeadLetterWriter,
+    runtime::Checkpoints,
+    sink::{Accepted, Keeps, LaneSink, Outcome, Rejection, Sink, SinkBatch, SinkError},
+};
+
+/// What a sink does with one batch. After the end of its script it writes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Script {
+    Write,
+    /// Answers that it should be sent again; writes nothing.
+    Fail,
+    /// Writes all but the record of this index, which it refuses for good.
+    Reject(usize),
+    /// Answers only after [`ScriptedSink::let_go`].
+    Hold,
+}
+
+/// A record that was written.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    pub(super) id: Str,
+    pub(super) topic: Str,
+}
+
+pub(super) struct ScriptedSink {
+    name: Str,
+    status: Status,
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    script: Mutex<VecDeque<Script>>,
+    written: Mutex<Vec<Written>>,
+    held: Mutex<Vec<oneshot::Sender<Outcome>>>,
+}
+
+impl ScriptedSink {
+    pub(super) fn new(name: &'static str, script: impl IntoIterator<Item = Script>) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            status: Status::default(),
+            inner: Arc::new(Inner {
+                script: Mutex::new(script.into_iter().collect()),
+                ..Inner::default()
+            }),
+        })
+    }
+
+    pub(super) fn written(&self) -> Vec<Written> {
+        self.inner.written.lock().clone()
+    }
+
+    /// Answers everything that is held, and holds nothing any more.
+    pub(super) fn let_go(&self) {
+        self.inner.script.lock().clear();
+        for held in self.inner.held.lock().drain(..) {
+            held.send(Outcome::Durable).unwrap();
+        }
+    }
+}
+
+impl Inner {
+    fn take(&self, batch: &SinkBatch) -> Accepted {
+        let script = self.script.lock().pop_front().unwrap_or(Script::Write);
+        let refused = match script {
+            Script::Fail => return Accepted::known(Outcome::Retriable(SinkError::new("scripted"))),
+            Script::Reject(index) => Some(index),
+            Script::Write | Script::Hold => None,
+        };
+        for (index, record) in batch.records.iter().enumerate() {
+            if Some(index) != refused {
+                self.written.lock().push(Written {
+                    id: record.envelope.id.clone(),
+                    topic: record.topic.clone(),
+                });
+            }
+        }
+        match script {
+            Script::Hold => {
+                let (reply, outcome) = oneshot::channel();
+                self.held.lock().push(reply);
+                Accepted::reply(outcome)
+            }
+            Script::Reject(index) => Accepted::known(Outcome::Rejected(vec![Rejection {
+                index,
+                reason: "scripted".into(),
+                message: "scripted".into(),
+            }])),
+            Script::Write | Script::Fail => Accepted::known(Outcome::Durable),
+        }
+    }
+}
+
+struct Way(Arc<Inner>);
+
+impl Service<Arc<SinkBatch>> for Way {
+    type Response = Accepted;
+    type Error = SinkError;
+    type Future = Ready<Result<Accepted, SinkError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, batch: Arc<SinkBatch>) -> Self::Future {
+        ready(Ok(self.0.take(&batch)))
+    }
+}
+
+impl Sink for ScriptedSink {
+    fn name(&self) -> &Str {
+        &self.name
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+
+    fn recover<'a>(&'a self, _: &'a Checkpoints) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn open_lane(&self, _: &LaneId, _: u32) -> LaneSink {
+        BoxService::new(Way(Arc::clone(&self.inner)))
+    }
+
+    fn status(&self) -> &Status {
+        &self.status
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// Keeps dead letters in memory.
+pub(super) struct Gone {
+    letters: watch::Sender<Vec<DeadLetter>>,
+}
+
+impl Gone {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            letters: watch::Sender::new(Vec::new()),
+        })
+    }
+
+    pub(super) fn letters(&self) -> Vec<DeadLetter> {
+        self.letters.borrow().clone()
+    }
+
+    pub(super) async fn wait_for(&self, count: usize) {
+        self.letters
+            .subscribe()
+            .wait_for(|letters| letters.len() >= count)
+            .await
+            .unwrap();
+    }
+}
+
+impl DeadLetterWriter for Gone {
+    fn write(&self, letters: Vec<DeadLetter>) -> BoxFuture<'static, ()> {
+        self.letters.send_modify(|all| all.extend(letters));
+        Box::pin(async {})
+    }
+}
