@@ -1,1 +1,6 @@
-//! Headgate's `webhook` crate.
+//! Headgate's `webhook` connector: vendors' deliveries, verified, deduplicated, and durable before they are answered.
+//!
+//! [`verify`] decides whether a request comes from whom it says; [`presets`] knows how each vendor does it.
+
+pub mod presets;
+pub mod verify;
