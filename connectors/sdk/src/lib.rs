@@ -14,7 +14,7 @@
 //! | test a connector | `conformance` (feature `conformance`) |
 
 pub mod admission;
-mod batch;
+pub mod batch;
 pub mod blobs;
 pub mod command;
 pub mod config;

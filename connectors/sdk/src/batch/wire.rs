@@ -1,22 +1,24 @@
-//! A batch as one record of the journal.
+//! A batch as bytes, for journal and dead letters.
 //!
 //! Version (1), then the numbers of entries, events and rejected records as little-endian `u32`, then each of them. Strings and
 //! values carry their length as `u32`; a removed entry has the length `u32::MAX`. Envelopes are in the SDK's wire codec.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use headgate_sdk::{
-    Batch, DeadLetter, Entry, Str, Timestamp,
+
+use super::{Batch, DeadLetter, Entry};
+use crate::{
+    Str, Timestamp,
     envelope::wire::{self, WireError},
 };
 
 const VERSION: u8 = 1;
 const ABSENT: u32 = u32::MAX;
 
-/// Writes a batch; its position is the journal's own.
+/// Writes a batch, except its position: whoever stores it has one of its own.
 ///
 /// # Errors
 /// [`RecordError::Envelope`] if an envelope is too large for the codec.
-pub(super) fn encode(batch: &Batch) -> Result<Bytes, RecordError> {
+pub fn encode(batch: &Batch) -> Result<Bytes, RecordError> {
     let mut out = BytesMut::with_capacity(256 + batch.weight() / 2);
     out.put_u8(VERSION);
     out.put_u32_le(count(batch.entries.len()));
@@ -47,19 +49,15 @@ pub(super) fn encode(batch: &Batch) -> Result<Bytes, RecordError> {
     Ok(out.freeze())
 }
 
-/// Reads a batch back and adds its contents to `batch`.
+/// Reads the events and rejected records of a batch back and adds them to `batch`.
 ///
 /// # Errors
 /// [`RecordError`] if the bytes are no record of a known version.
-pub(super) fn decode_into(mut input: Bytes, batch: &mut Batch) -> Result<(), RecordError> {
-    let version = input.try_get_u8()?;
-    if version != VERSION {
-        return Err(RecordError::Version(version));
-    }
-    let [entries, events, rejected] = [input.try_get_u32_le()?, input.try_get_u32_le()?, input.try_get_u32_le()?];
+pub fn decode_events_into(mut input: Bytes, batch: &mut Batch) -> Result<(), RecordError> {
+    let [entries, events, rejected] = counts(&mut input)?;
     for _ in 0..entries {
-        let key = text(&mut input)?.ok_or(RecordError::Damaged)?;
-        batch.entries.push(Entry { key, value: value(&mut input)? });
+        value(&mut input)?;
+        value(&mut input)?;
     }
     for _ in 0..events {
         batch.events.push(wire::decode(&mut input)?);
@@ -70,10 +68,48 @@ pub(super) fn decode_into(mut input: Bytes, batch: &mut Batch) -> Result<(), Rec
         let (step, reason, message) = (next()?, next()?, next()?);
         let place = text(&mut input)?;
         let attempts = input.try_get_u32_le()?;
-        let failed_at = Timestamp::from_millisecond(input.try_get_i64_le()?).map_err(|_| RecordError::Damaged)?;
-        batch.rejected.push(DeadLetter { envelope, step, reason, message, place, attempts, failed_at });
+        let failed_at = Timestamp::from_millisecond(input.try_get_i64_le()?)
+            .map_err(|_| RecordError::Damaged)?;
+        batch.rejected.push(DeadLetter {
+            envelope,
+            step,
+            reason,
+            message,
+            place,
+            attempts,
+            failed_at,
+        });
     }
     Ok(())
+}
+
+/// Reads the entries of a batch back.
+///
+/// # Errors
+/// [`RecordError`] if the bytes are no record of a known version.
+pub fn decode_entries(mut input: Bytes) -> Result<Vec<Entry>, RecordError> {
+    let [entries, ..] = counts(&mut input)?;
+    let mut read = Vec::new();
+    for _ in 0..entries {
+        let key = text(&mut input)?.ok_or(RecordError::Damaged)?;
+        read.push(Entry {
+            key,
+            value: value(&mut input)?,
+        });
+    }
+    Ok(read)
+}
+
+fn counts(input: &mut Bytes) -> Result<[u32; 3], RecordError> {
+    let version = input.try_get_u8()?;
+    if version != VERSION {
+        return Err(RecordError::Version(version));
+    }
+    Ok([
+        input.try_get_u32_le()?,
+        input.try_get_u32_le()?,
+        input.try_get_u32_le()?,
+    ])
 }
 
 fn count(n: usize) -> u32 {
@@ -94,18 +130,24 @@ fn value(input: &mut Bytes) -> Result<Option<Bytes>, RecordError> {
 }
 
 fn text(input: &mut Bytes) -> Result<Option<Str>, RecordError> {
-    let Some(bytes) = value(input)? else { return Ok(None) };
-    Ok(Some(Str::new(std::str::from_utf8(&bytes).map_err(|_| RecordError::Damaged)?)))
+    let Some(bytes) = value(input)? else {
+        return Ok(None);
+    };
+    Ok(Some(Str::new(
+        std::str::from_utf8(&bytes).map_err(|_| RecordError::Damaged)?,
+    )))
 }
 
-/// A record of the journal that cannot be read or written.
+/// Bytes that are no batch, or a batch that cannot be written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RecordError {
+pub enum RecordError {
     /// Written by a newer version.
-    #[error("a journal record has version {0}, newer than this gateway's: run the version that wrote it")]
+    #[error(
+        "a stored batch has version {0}, newer than this gateway's: run the version that wrote it"
+    )]
     Version(u8),
     /// Its parts do not fit together, although its checksum is right.
-    #[error("a journal record is damaged")]
+    #[error("a stored batch is damaged")]
     Damaged,
     /// One of its envelopes.
     #[error(transparent)]
@@ -120,12 +162,18 @@ impl From<bytes::TryGetError> for RecordError {
 
 #[cfg(test)]
 mod tests {
-    use headgate_sdk::{Data, Envelope};
+    use crate::{Data, Envelope};
 
     use super::*;
 
     fn batch() -> Batch {
-        let event = Envelope::new("1", "urn:s", "a.v1", Timestamp::UNIX_EPOCH, Data::json("{}"));
+        let event = Envelope::new(
+            "1",
+            "urn:s",
+            "a.v1",
+            Timestamp::UNIX_EPOCH,
+            Data::json("{}"),
+        );
         let mut letter = DeadLetter::new(event.clone(), "source", "malformed", "line 3 is no JSON");
         letter.place = Some("a.csv:3".into());
         letter.failed_at = Timestamp::from_millisecond(17).unwrap();
@@ -139,8 +187,11 @@ mod tests {
 
     #[test]
     fn comes_back_as_it_was() {
-        let mut read = Batch::default();
-        decode_into(encode(&batch()).unwrap(), &mut read).unwrap();
+        let mut read = Batch {
+            entries: decode_entries(encode(&batch()).unwrap()).unwrap(),
+            ..Batch::default()
+        };
+        decode_events_into(encode(&batch()).unwrap(), &mut read).unwrap();
         assert_eq!(format!("{read:?}"), format!("{:?}", batch()));
     }
 
@@ -148,7 +199,10 @@ mod tests {
     fn a_truncated_record_is_an_error() {
         let whole = encode(&batch()).unwrap();
         for end in 0..whole.len() {
-            assert!(decode_into(whole.slice(..end), &mut Batch::default()).is_err(), "cut at {end}");
+            assert!(
+                decode_events_into(whole.slice(..end), &mut Batch::default()).is_err(),
+                "cut at {end}"
+            );
         }
     }
 }

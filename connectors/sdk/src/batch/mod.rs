@@ -1,5 +1,7 @@
 //! The batch: the unit of work from a source to a sink.
 
+pub mod wire;
+
 use bytes::Bytes;
 
 use crate::{Envelope, Position, Str, Timestamp};
