@@ -2,6 +2,7 @@
 //!
 //! See `ARCHITECTURE.md` for the picture, the code map and the invariants.
 
+pub mod admin;
 pub mod config;
 pub mod connectors;
 pub mod http;
