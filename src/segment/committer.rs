@@ -1,5 +1,6 @@
 //! The thread that makes groups durable, one after the other, and recycles released segments.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::catalog::{Catalog, Segment, segment_name, spare_name};
 use super::files::{FileLayer, LogFile};
-use super::frame::FrameBuilder;
+use super::frame::{FRAME_HEADER_BYTES, FrameBuilder};
 use super::group::Group;
 use super::header::{HEADER_BYTES, Header};
 use super::options::{Observer, Options};
@@ -45,12 +46,16 @@ pub(super) struct Durable {
 
 /// What waits for the committer.
 pub(super) struct Pending {
-    pub(super) frame: FrameBuilder,
-    pub(super) group: Arc<Group>,
-    /// Bytes left in the segment being written, after the group that is being committed.
-    pub(super) active_left: u64,
-    /// How many more segments the cap allows.
+    /// Groups in order; appenders add to the last one.
+    pub(super) groups: VecDeque<Gathering>,
+    /// What all groups hold.
+    pub(super) bytes: usize,
+    /// What is left for the last group in the segment that it will be written to.
+    pub(super) open_left: u64,
+    /// How many segments the cap allows beyond those that exist or are planned for.
     pub(super) segments_left: u64,
+    /// The size of the last frame, a good guess for the next.
+    pub(super) usual_bytes: usize,
     /// The next group begins at least here.
     pub(super) skip_to: Sequence,
     /// Records up to here may go.
@@ -58,6 +63,82 @@ pub(super) struct Pending {
     pub(super) must_recycle: bool,
     pub(super) must_roll: bool,
     pub(super) state: State,
+}
+
+/// A group that still grows.
+pub(super) struct Gathering {
+    pub(super) frame: FrameBuilder,
+    pub(super) group: Arc<Group>,
+}
+
+impl Pending {
+    pub(super) fn new() -> Self {
+        Self {
+            groups: VecDeque::new(),
+            bytes: 0,
+            open_left: 0,
+            segments_left: 0,
+            usual_bytes: 0,
+            skip_to: 0,
+            released: 0,
+            must_recycle: false,
+            must_roll: false,
+            state: State::Running,
+        }
+    }
+
+    /// The group to which `bytes` more can be added, a new one if the last would grow beyond `options` allow.
+    /// `None`: the cap leaves no room.
+    pub(super) fn group_for(&mut self, bytes: usize, options: &Options) -> Option<&mut Gathering> {
+        let last = self.groups.back().map(|last| last.frame.sealed_len());
+        let joined = last.filter(|last| last + bytes <= options.max_group_bytes);
+        // What rounding up to the alignment can add.
+        let size = (joined.unwrap_or(FRAME_HEADER_BYTES) + bytes + 8) as u64;
+        let open_left = match (joined, last) {
+            (None, Some(last)) => self.open_left.saturating_sub(last as u64),
+            _ => self.open_left,
+        };
+        if size <= open_left {
+            self.open_left = open_left;
+        } else {
+            self.segments_left = self.segments_left.checked_sub(1)?;
+            self.open_left = options.capacity();
+        }
+        if joined.is_none() {
+            let frame = FrameBuilder::with_capacity(self.usual_bytes);
+            self.groups.push_back(Gathering {
+                frame,
+                group: Arc::default(),
+            });
+        }
+        self.groups.back_mut()
+    }
+
+    fn take_group(&mut self) -> Option<Gathering> {
+        let taken = self.groups.pop_front()?;
+        let bytes = taken.frame.sealed_len();
+        if self.groups.is_empty() {
+            self.open_left = self.open_left.saturating_sub(bytes as u64);
+        }
+        self.bytes -= bytes;
+        self.usual_bytes = bytes;
+        Some(taken)
+    }
+
+    /// Counts room anew, given what is left in the segment being written and how many more there may be.
+    pub(super) fn plan(&mut self, active_left: u64, segments_left: u64, capacity: u64) {
+        self.open_left = active_left;
+        self.segments_left = segments_left;
+        let mut before = 0;
+        for gathering in &self.groups {
+            self.open_left = self.open_left.saturating_sub(before);
+            before = gathering.frame.sealed_len() as u64;
+            if before > self.open_left {
+                self.segments_left = self.segments_left.saturating_sub(1);
+                self.open_left = capacity;
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -71,13 +152,15 @@ pub(super) enum State {
 impl Shared {
     /// Fails closed: everything pending and everything to come gets `error`.
     fn fail(&self, error: &SegmentError) {
-        let group = {
+        let groups = {
             let mut pending = self.pending.lock();
             pending.state = State::Failed(error.clone());
-            std::mem::take(&mut pending.group)
+            std::mem::take(&mut pending.groups)
         };
         tracing::error!(log = self.options.name, error = %error, cause = ?error, "log failed closed");
-        group.complete(Err(error.clone()));
+        for gathering in groups {
+            gathering.group.complete(Err(error.clone()));
+        }
         self.end();
     }
 
@@ -98,7 +181,6 @@ pub(super) struct Committer<O> {
     shared: Arc<Shared>,
     observer: O,
     place: Place,
-    next_capacity: usize,
 }
 
 enum Work {
@@ -120,7 +202,6 @@ impl<O: Observer> Committer<O> {
             shared,
             observer,
             place,
-            next_capacity: 0,
         }
     }
 
@@ -135,12 +216,16 @@ impl<O: Observer> Committer<O> {
                     skip_to,
                 } => self.commit(frame, &group, skip_to),
                 Work::Recycle { up_to } => self.recycle(up_to),
-                Work::Roll => self.roll(),
+                Work::Roll => self.roll().inspect(|()| self.plan()),
                 Work::Stop => break,
             };
             match outcome {
                 Ok(()) => {}
-                Err(error @ SegmentError::NoSpace { .. }) => self.count_room_anew(&error),
+                Err(error @ SegmentError::NoSpace { .. }) => {
+                    tracing::warn!(log = self.shared.options.name, %error, "records refused");
+                    // What was counted off for them was not used.
+                    self.plan();
+                }
                 Err(error) => {
                     self.shared.fail(&error);
                     return;
@@ -161,19 +246,7 @@ impl<O: Observer> Committer<O> {
                     up_to: pending.released,
                 };
             }
-            if !pending.frame.is_empty() {
-                let capacity = self.next_capacity;
-                let frame =
-                    std::mem::replace(&mut pending.frame, FrameBuilder::with_capacity(capacity));
-                let group = std::mem::take(&mut pending.group);
-                self.next_capacity = frame.sealed_len().min(self.shared.options.max_group_bytes);
-                let bytes = frame.sealed_len() as u64;
-                if bytes <= pending.active_left {
-                    pending.active_left -= bytes;
-                } else {
-                    pending.segments_left = pending.segments_left.saturating_sub(1);
-                    pending.active_left = self.shared.options.capacity().saturating_sub(bytes);
-                }
+            if let Some(Gathering { frame, group }) = pending.take_group() {
                 let skip_to = pending.skip_to;
                 drop(pending);
                 shared.space.notify_waiters();
@@ -184,8 +257,6 @@ impl<O: Observer> Committer<O> {
                 };
             }
             if std::mem::take(&mut pending.must_roll) && self.place.offset > HEADER_BYTES {
-                pending.segments_left = pending.segments_left.saturating_sub(1);
-                pending.active_left = self.shared.options.capacity();
                 return Work::Roll;
             }
             if matches!(pending.state, State::Closing) {
@@ -243,13 +314,13 @@ impl<O: Observer> Committer<O> {
         Ok(())
     }
 
-    /// Room was counted off when the work was taken; the disk had none, so nothing was used.
-    fn count_room_anew(&self, error: &SegmentError) {
-        tracing::warn!(log = self.shared.options.name, %error, "records refused");
+    fn plan(&self) {
         let left = self.shared.count_segments_left();
-        let mut pending = self.shared.pending.lock();
-        pending.segments_left = left;
-        pending.active_left = self.place.segment.bytes.saturating_sub(self.place.offset);
+        let active_left = self.place.segment.bytes.saturating_sub(self.place.offset);
+        self.shared
+            .pending
+            .lock()
+            .plan(active_left, left, self.shared.options.capacity());
     }
 
     /// Gives released segments back: to the spares while those are wanted, else to the file system.
@@ -282,8 +353,7 @@ impl<O: Observer> Committer<O> {
         files
             .sync_dir(&self.shared.dir)
             .map_err(|error| failed_closed(&self.shared, "syncing", &self.shared.dir, error))?;
-        let left = self.shared.count_segments_left();
-        self.shared.pending.lock().segments_left = left;
+        self.plan();
         self.shared.space.notify_waiters();
         Ok(())
     }

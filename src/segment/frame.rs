@@ -158,8 +158,13 @@ impl FrameBuilder {
         self.count
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+    /// What was counted for it so far: nothing for an empty one.
+    pub(super) fn grown_len(&self) -> usize {
+        if self.count == 0 {
+            0
+        } else {
+            self.sealed_len()
+        }
     }
 
     /// What the frame takes on disk as it is.

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::committer::{Committer, Durable, Pending, Shared, State, create_segment};
 use super::files::FileLayer;
-use super::frame::{Encode, FRAME_HEADER_BYTES, FrameBuilder, RECORD_HEADER_BYTES};
+use super::frame::{Encode, FRAME_HEADER_BYTES, RECORD_HEADER_BYTES};
 use super::group::Ticket;
 use super::options::{Observer, Options};
 use super::quarantine::Corruption;
@@ -80,17 +80,7 @@ impl SegmentLog {
         let shared = Arc::new(Shared {
             dir: dir.into(),
             files,
-            pending: Mutex::new(Pending {
-                frame: FrameBuilder::with_capacity(0),
-                group: Arc::default(),
-                active_left: 0,
-                segments_left: 0,
-                skip_to: 0,
-                released: 0,
-                must_recycle: false,
-                must_roll: false,
-                state: State::Running,
-            }),
+            pending: Mutex::new(Pending::new()),
             work: Condvar::new(),
             space: Notify::new(),
             durable: watch::Sender::new(Durable {
@@ -106,11 +96,12 @@ impl SegmentLog {
             Some(place) => place,
             None => create_segment(&shared, recovered.next)?,
         };
-        {
-            let mut pending = shared.pending.lock();
-            pending.active_left = place.segment.bytes.saturating_sub(place.offset);
-            pending.segments_left = shared.count_segments_left();
-        }
+        let active_left = place.segment.bytes.saturating_sub(place.offset);
+        let left = shared.count_segments_left();
+        shared
+            .pending
+            .lock()
+            .plan(active_left, left, shared.options.capacity());
         for corruption in &recovered.report.corruptions {
             tracing::error!(
                 log = name,
@@ -132,7 +123,7 @@ impl SegmentLog {
         ))
     }
 
-    /// Adds records to the pending group without waiting. `None`: the group is full, try again when
+    /// Adds records to a pending group without waiting. `None`: too much is pending, try again when
     /// [`room`](Self::room) resolves.
     ///
     /// All records get consecutive sequences and become durable together. The order of successful calls is the order of
@@ -156,30 +147,32 @@ impl SegmentLog {
         if records.is_empty() {
             return Ok(Some(Ticket::resolved(self.durable())));
         }
-        let together = pending.frame.sealed_len() + bytes;
-        if !pending.frame.is_empty() && together > options.max_group_bytes {
+        if pending.bytes > 0 && pending.bytes + bytes > options.max_pending_bytes {
             return Ok(None);
         }
-        if together as u64 + 8 > pending.active_left && pending.segments_left == 0 {
+        let was_idle = pending.groups.is_empty();
+        let Some(gathering) = pending.group_for(bytes, options) else {
             return Err(SegmentError::Full {
                 log: options.name,
                 cap_bytes: options.max_total_bytes(),
             });
-        }
-        let was_empty = pending.frame.is_empty();
-        let index = pending.frame.count();
+        };
+        let before = gathering.frame.grown_len();
+        let index = gathering.frame.count();
         for record in records {
-            pending.frame.push(record);
+            gathering.frame.push(record);
         }
-        let ticket = Ticket::new(pending.group.clone(), index, records.len() as u32);
+        let ticket = Ticket::new(gathering.group.clone(), index, records.len() as u32);
+        let after = gathering.frame.sealed_len();
+        pending.bytes += after - before;
         drop(pending);
-        if was_empty {
+        if was_idle {
             self.shared.work.notify_one();
         }
         Ok(Some(ticket))
     }
 
-    /// Appends records and waits until they are durable; while the pending group is full, for room first.
+    /// Appends records and waits until they are durable; while too much is pending, for room first.
     ///
     /// Dropping the future before room was found stores nothing; afterwards the records stay.
     pub async fn append<R: Encode>(&self, records: &[R]) -> Result<Range<Sequence>, SegmentError> {
@@ -296,7 +289,7 @@ impl SegmentLog {
     pub fn health(&self) -> Result<(), SegmentError> {
         let pending = self.shared.pending.lock();
         pending.check(&self.shared.options)?;
-        if pending.segments_left == 0 && pending.active_left < (FRAME_HEADER_BYTES as u64) * 2 {
+        if pending.segments_left == 0 && pending.open_left < (FRAME_HEADER_BYTES as u64) * 2 {
             return Err(SegmentError::Full {
                 log: self.shared.options.name,
                 cap_bytes: self.shared.options.max_total_bytes(),

@@ -14,8 +14,10 @@ pub struct Options {
     /// What all segments together may take; appends beyond get [`SegmentError::Full`](super::SegmentError::Full).
     /// At least two segments are always allowed. Spare segments come on top.
     pub max_total_bytes: u64,
-    /// How large a pending group grows before appenders wait. A single append may be larger, up to a segment.
+    /// How large a group grows before another one is begun. A single append may be larger, up to a segment.
     pub max_group_bytes: usize,
+    /// What all pending groups together may hold before appenders have to wait.
+    pub max_pending_bytes: usize,
     /// How many bytes of recent frames stay in memory for readers.
     pub tail_bytes: usize,
     /// How many released segments are kept for reuse.
@@ -23,7 +25,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults: 64 MiB segments, 10 GiB in total, groups of 8 MiB, a tail of 16 MiB, two spares.
+    /// The defaults: 64 MiB segments, 10 GiB in total, groups of 8 MiB, 64 MiB pending, a tail
+    /// of 16 MiB, two spares.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self {
@@ -31,6 +34,7 @@ impl Options {
             segment_bytes: 64 << 20,
             max_total_bytes: 10 << 30,
             max_group_bytes: 8 << 20,
+            max_pending_bytes: 64 << 20,
             tail_bytes: 16 << 20,
             spare_segments: 2,
         }

@@ -17,6 +17,7 @@ fn small() -> Options {
         segment_bytes: 16 << 10,
         max_total_bytes: 256 << 10,
         max_group_bytes: 6 << 10,
+        max_pending_bytes: 20 << 10,
         tail_bytes: 8 << 10,
         spare_segments: 2,
         ..Options::new("test log")
