@@ -6,6 +6,7 @@ pub mod admin;
 pub mod config;
 pub mod connectors;
 pub mod http;
+pub mod journal;
 pub mod pipeline;
 pub mod runtime;
 pub mod segment;

@@ -72,7 +72,9 @@ impl Segment {
             .map_err(SegmentError::io("reading", &self.path))?;
         match Header::decode(&block[..read]) {
             Ok(header) if header.first == self.first => return Ok(Some(header)),
-            Ok(_) | Err(HeaderError::Bad) => {}
+            // A header of another use: whatever follows is not this segment's.
+            Ok(_) => return Ok(None),
+            Err(HeaderError::Bad) => {}
             Err(HeaderError::Unsupported(what)) => {
                 return Err(SegmentError::Unsupported {
                     path: self.path.clone(),

@@ -228,12 +228,14 @@ impl<O: Observer> Committer<O> {
                 }
                 Err(error) => {
                     self.shared.fail(&error);
+                    self.observer.ended();
                     return;
                 }
             }
         }
         self.shared.pending.lock().state = State::Closed;
         self.shared.end();
+        self.observer.ended();
         drop(guard);
     }
 

@@ -94,8 +94,9 @@ impl Frame {
         }
     }
 
-    /// What the frame takes in memory.
-    pub(super) fn weight(&self) -> usize {
+    /// What the frame takes in memory. A record that is kept keeps all of it.
+    #[must_use]
+    pub fn weight(&self) -> usize {
         FRAME_HEADER_BYTES + self.body.len()
     }
 }

@@ -23,7 +23,7 @@ use super::{SegmentError, Sequence};
 /// An open log. Dropping it commits what is pending and stops the committer.
 pub struct SegmentLog {
     shared: Arc<Shared>,
-    committer: Option<JoinHandle<()>>,
+    committer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What is kept in one segment.
@@ -117,7 +117,7 @@ impl SegmentLog {
         Ok((
             Self {
                 shared,
-                committer: Some(committer),
+                committer: Mutex::new(Some(committer)),
             },
             recovered.report,
         ))
@@ -209,19 +209,34 @@ impl SegmentLog {
         let mut pending = self.shared.pending.lock();
         if up_to > pending.released {
             pending.released = up_to;
-            let next = self
-                .shared
-                .catalog
-                .read()
-                .segments
-                .get(1)
-                .map(|segment| segment.first);
-            if next.is_some_and(|next| next <= up_to.saturating_add(1)) {
+            if self
+                .oldest_ends_before()
+                .is_some_and(|next| next <= up_to.saturating_add(1))
+            {
                 pending.must_recycle = true;
                 drop(pending);
                 self.shared.work.notify_one();
             }
         }
+    }
+
+    /// The sequence with which the second segment begins: as soon as everything before it is released, the oldest can go.
+    #[must_use]
+    pub fn oldest_ends_before(&self) -> Option<Sequence> {
+        self.shared
+            .catalog
+            .read()
+            .segments
+            .get(1)
+            .map(|segment| segment.first)
+    }
+
+    /// When the segment that holds `sequence` was begun, milliseconds since 1970. May read its header.
+    pub fn begun_ms(&self, sequence: Sequence) -> Result<Option<u64>, SegmentError> {
+        let located = self.shared.catalog.read().locate(sequence);
+        located
+            .map(|(segment, _)| segment.created_ms(&*self.shared.files))
+            .transpose()
     }
 
     /// Completes the present segment if it holds anything, so that retention by age can reach it.
@@ -298,12 +313,14 @@ impl SegmentLog {
         Ok(())
     }
 
-    /// Commits what is pending and refuses everything from now on. Blocks until the committer has stopped.
-    pub fn close(mut self) {
-        self.stop();
+    /// Whether nothing will be added any more, because the log was closed or has failed.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.shared.durable.borrow().ended
     }
 
-    fn stop(&mut self) {
+    /// Commits what is pending and refuses everything from now on; reading goes on. Blocks until the committer has stopped.
+    pub fn close(&self) {
         {
             let mut pending = self.shared.pending.lock();
             if matches!(pending.state, State::Running) {
@@ -311,7 +328,7 @@ impl SegmentLog {
             }
         }
         self.shared.work.notify_one();
-        if let Some(committer) = self.committer.take() {
+        if let Some(committer) = self.committer.lock().take() {
             // A panic of the committer was reported when it happened.
             let _ = committer.join();
         }
@@ -320,7 +337,7 @@ impl SegmentLog {
 
 impl Drop for SegmentLog {
     fn drop(&mut self) {
-        self.stop();
+        self.close();
     }
 }
 

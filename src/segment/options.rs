@@ -60,6 +60,9 @@ pub trait Observer: Send + 'static {
     fn sealed(&mut self, next: Sequence) {
         let _ = next;
     }
+
+    /// Nothing more will be committed.
+    fn ended(&mut self) {}
 }
 
 /// Nobody listens.

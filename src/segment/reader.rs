@@ -49,13 +49,13 @@ impl Reader {
         self.next
     }
 
-    /// Goes on at `to`.
+    /// Goes on at `to`. Going forward is cheap.
     pub fn seek(&mut self, to: Sequence) {
-        if to != self.next {
-            self.next = to;
+        if to < self.next {
             self.current = None;
             self.disk = None;
         }
+        self.next = to;
     }
 
     /// Whether everything durable was read.
@@ -93,48 +93,54 @@ impl Reader {
         records
     }
 
-    /// Waits for records and returns up to about `max_bytes` of them. Disk reads happen on the blocking pool.
+    /// Waits for records and returns up to about `max_bytes` of them.
     ///
     /// Empty only when the log has ended: it was closed or has failed, and everything durable was read. Cancel safe: the
     /// position moves only when records are returned.
     pub async fn next(&mut self, max_bytes: usize) -> Result<Vec<Record>, SegmentError> {
         loop {
-            let records = self.read_cached(max_bytes);
-            if !records.is_empty() {
-                return Ok(records);
-            }
-            if self.is_at_end() {
-                let next = self.next;
-                let ended = match self
-                    .durable
-                    .wait_for(|durable| durable.next > next || durable.ended)
-                    .await
-                {
-                    Ok(durable) => durable.next <= next,
-                    Err(_) => true,
-                };
-                if ended {
-                    return Ok(Vec::new());
-                }
-                continue;
-            }
-            let mut other = Self {
-                shared: self.shared.clone(),
-                durable: self.durable.clone(),
-                next: self.next,
-                current: None,
-                disk: self.disk.take(),
-            };
-            let read = tokio::task::spawn_blocking(move || (other.read(max_bytes), other)).await;
-            let Ok((records, other)) = read else { continue };
-            let records = records?;
-            self.next = other.next;
-            self.current = other.current;
-            self.disk = other.disk;
-            if !records.is_empty() {
+            let records = self.read_now(max_bytes).await?;
+            if !records.is_empty() || !self.wait().await {
                 return Ok(records);
             }
         }
+    }
+
+    /// Waits until there is something to read. `false`: the log has ended and everything was read. Cancel safe.
+    pub async fn wait(&mut self) -> bool {
+        let next = self.next;
+        let more = self
+            .durable
+            .wait_for(|durable| durable.next > next || durable.ended)
+            .await;
+        more.is_ok_and(|durable| durable.next > next)
+    }
+
+    /// Like [`read`](Self::read), for async callers: the disk is asked on the blocking pool. Cancel safe.
+    pub async fn read_now(&mut self, max_bytes: usize) -> Result<Vec<Record>, SegmentError> {
+        let records = self.read_cached(max_bytes);
+        if !records.is_empty() || self.is_at_end() {
+            return Ok(records);
+        }
+        let mut other = Self {
+            shared: self.shared.clone(),
+            durable: self.durable.clone(),
+            next: self.next,
+            current: None,
+            disk: self.disk.take(),
+        };
+        let read = tokio::task::spawn_blocking(move || (other.read(max_bytes), other)).await;
+        // The runtime is shutting down.
+        let Ok((records, other)) = read else {
+            return Err(SegmentError::Closed {
+                log: self.shared.options.name,
+            });
+        };
+        let records = records?;
+        self.next = other.next;
+        self.current = other.current;
+        self.disk = other.disk;
+        Ok(records)
     }
 
     /// Moves records out of the present frame. `false`: enough were taken.
@@ -166,6 +172,8 @@ impl Reader {
     /// The next frame from the segments. `None`: the end.
     fn on_disk(&mut self) -> Result<Option<Frame>, SegmentError> {
         while !self.is_at_end() {
+            // Asked before anything is read: all of it must be found.
+            let durable = self.durable.borrow().next;
             let mut place = match self.disk.take() {
                 Some(place)
                     if self
@@ -189,7 +197,16 @@ impl Reader {
                 }
                 // Where the next segment begins is asked anew: this one may have been released meanwhile.
                 Advance::SegmentDone { next } => self.next = self.next.max(next),
-                Advance::Nothing => return Ok(None),
+                Advance::Nothing => {
+                    let missing = self.next..durable;
+                    tracing::error!(
+                        log = self.shared.options.name,
+                        ?missing,
+                        "records are not where they should be"
+                    );
+                    self.next = durable;
+                    return Ok(None);
+                }
             }
         }
         Ok(None)

@@ -112,6 +112,11 @@ impl SimFiles {
         self.disk.lock().operations_left = Some(n);
     }
 
+    /// Cuts the power now.
+    pub(crate) fn cut(&self) {
+        self.disk.lock().off = true;
+    }
+
     pub(crate) fn inject(&self, fault: Option<Fault>) {
         self.disk.lock().fault = fault;
     }

@@ -1,0 +1,175 @@
+//! Reading the journal: one lane, or everything.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use headgate_sdk::LaneId;
+
+use super::JournalError;
+use super::lanes::LaneState;
+use super::record::{Entry, decode, lane_id};
+use super::store::Shared;
+use crate::segment::{self, Sequence};
+
+/// How much of the journal is read at once while a lane's records are looked for.
+const SCAN_BYTES: usize = 1 << 20;
+
+/// A lane's cursor. One at a time per lane.
+pub struct LaneReader {
+    shared: Arc<Shared>,
+    lane: Arc<LaneState>,
+    log: segment::Reader,
+    /// Everything of the lane before this was returned, or is in `ahead`.
+    next: Sequence,
+    /// Read from disk beyond what was asked for.
+    ahead: VecDeque<Entry>,
+}
+
+impl LaneReader {
+    pub(super) fn new(shared: Arc<Shared>, lane: Arc<LaneState>, from: Sequence) -> Self {
+        let log = shared.log.reader(from);
+        {
+            let mut marks = lane.marks.lock();
+            marks.queue.clear();
+            marks.queued_bytes = 0;
+            marks.follows = false;
+        }
+        Self {
+            shared,
+            lane,
+            log,
+            next: from,
+            ahead: VecDeque::new(),
+        }
+    }
+
+    /// The sequence from which on nothing was returned yet.
+    #[must_use]
+    pub fn position(&self) -> Sequence {
+        self.ahead.front().map_or(self.next, |entry| entry.sequence)
+    }
+
+    /// Waits for records of the lane and returns up to about `max_bytes` of them, in order.
+    ///
+    /// Empty only when the journal has ended (it was closed or has failed) and everything durable was read. Cancel safe.
+    pub async fn next(&mut self, max_bytes: usize) -> Result<Vec<Entry>, JournalError> {
+        let lane = self.lane.clone();
+        loop {
+            let mut woken = std::pin::pin!(lane.news.notified());
+            woken.as_mut().enable();
+            match self.take(max_bytes) {
+                Taken::Entries(entries) => return Ok(entries),
+                Taken::OnDisk => self.scan().await?,
+                Taken::Nothing if self.shared.log.has_ended() => return Ok(Vec::new()),
+                Taken::Nothing => woken.await,
+            }
+        }
+    }
+
+    /// What is in memory.
+    fn take(&mut self, max_bytes: usize) -> Taken {
+        if !self.ahead.is_empty() {
+            return Taken::Entries(take_up_to(&mut self.ahead, max_bytes));
+        }
+        // Before the marks: whatever becomes durable later is counted in them later.
+        let durable = self.shared.log.durable();
+        let mut marks = self.lane.marks.lock();
+        if marks.queue.is_empty() {
+            if marks.follows {
+                return Taken::Nothing;
+            }
+            if marks.last >= self.next {
+                return Taken::OnDisk;
+            }
+            marks.follows = true;
+            self.next = self.next.max(durable);
+            return Taken::Nothing;
+        }
+        let entries = take_up_to(&mut marks.queue, max_bytes);
+        marks.queued_bytes -= entries.iter().map(Entry::weight).sum::<usize>();
+        self.next = entries.last().map_or(self.next, |last| last.sequence + 1);
+        Taken::Entries(entries)
+    }
+
+    /// Reads a stretch of the log from the cursor on and keeps the lane's records. Cancel safe.
+    async fn scan(&mut self) -> Result<(), JournalError> {
+        self.log.seek(self.next);
+        let records = self.log.read_now(SCAN_BYTES).await?;
+        if records.is_empty() {
+            if self.log.position() > self.next {
+                // The rest was damaged.
+                self.next = self.log.position();
+            } else if !self.log.wait().await {
+                self.next = self.next.max(self.lane.marks.lock().last + 1);
+            }
+            return Ok(());
+        }
+        for record in records {
+            self.next = record.sequence + 1;
+            let found = decode(record).filter(|(lane, _)| lane == self.lane.id.as_bytes());
+            self.ahead.extend(found.map(|(_, entry)| entry));
+        }
+        Ok(())
+    }
+}
+
+/// Takes entries off the front, up to about `max_bytes`, at least one.
+fn take_up_to(queue: &mut VecDeque<Entry>, max_bytes: usize) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let mut left = max_bytes.max(1);
+    while left > 0 {
+        let Some(entry) = queue.pop_front() else {
+            break;
+        };
+        left = left.saturating_sub(entry.weight());
+        entries.push(entry);
+    }
+    entries
+}
+
+impl Drop for LaneReader {
+    fn drop(&mut self) {
+        let mut marks = self.lane.marks.lock();
+        marks.readers -= 1;
+        marks.follows = false;
+        marks.queue = Default::default();
+        marks.queued_bytes = 0;
+    }
+}
+
+enum Taken {
+    Entries(Vec<Entry>),
+    OnDisk,
+    Nothing,
+}
+
+/// Reads all lanes, for replays and traces. Holds nothing: what is released meanwhile is skipped.
+pub struct JournalScan {
+    log: segment::Reader,
+    until: Sequence,
+}
+
+impl JournalScan {
+    pub(super) fn new(log: segment::Reader, until: Sequence) -> Self {
+        Self { log, until }
+    }
+
+    /// The next records with their lanes, up to about `max_bytes`. Empty: everything was read that was durable when the scan
+    /// began. Cancel safe.
+    pub async fn next(&mut self, max_bytes: usize) -> Result<Vec<(LaneId, Entry)>, JournalError> {
+        while self.log.position() < self.until {
+            // Empty where the rest is damaged: the position has moved past it then.
+            let records = self.log.read_now(max_bytes).await?;
+            let found: Vec<_> = records
+                .into_iter()
+                .filter(|record| record.sequence < self.until)
+                .filter_map(decode)
+                .filter_map(|(lane, entry)| Some((lane_id(&lane)?, entry)))
+                .collect();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        Ok(Vec::new())
+    }
+}
