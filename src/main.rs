@@ -1,2 +1,7 @@
 //! The `headgate` binary: parses the command line and calls one function.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    headgate::cli::main(std::env::args_os())
+}

@@ -10,6 +10,7 @@
 mod api;
 mod client;
 mod gateway;
+mod offline;
 mod openapi;
 mod problem;
 mod routes;
@@ -24,5 +25,6 @@ pub use api::{
 };
 pub use client::Client;
 pub use gateway::{Answer, Gateway, GatewayError, LogLines, SourceAction};
+pub use offline::Offline;
 pub use openapi::openapi;
 pub use server::serve;

@@ -34,6 +34,18 @@ pub struct Loaded {
     pub warnings: Vec<Finding>,
 }
 
+/// What commands need of a configuration to find its gateway, read as far as it can be: secrets may be missing, and parts may be
+/// wrong.
+#[derive(Clone, Debug, Default)]
+pub struct Outline {
+    /// The top-level keys; the defaults for those that cannot be read.
+    pub globals: Globals,
+    /// Names and types of the sources.
+    pub sources: Vec<(String, String)>,
+    /// Names and types of the sinks.
+    pub sinks: Vec<(String, String)>,
+}
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -161,6 +173,64 @@ impl<'a> Loader<'a> {
         } else {
             Err(ConfigError::new(findings))
         }
+    }
+
+    /// Reads the outline of a file. The default file may be absent; then the defaults count.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the file cannot be read, or is no YAML.
+    pub fn outline(&self, file: &Path) -> Result<Outline, LoadError> {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error)
+                if error.kind() == std::io::ErrorKind::NotFound
+                    && file == Path::new(DEFAULT_FILE) =>
+            {
+                return Ok(Outline::default());
+            }
+            Err(source) => {
+                return Err(LoadError::Unreadable {
+                    file: file.to_owned(),
+                    source,
+                });
+            }
+        };
+        let mut refused = Vec::new();
+        let Some(mut root) = parse(&text, &mut refused) else {
+            let findings = refused
+                .into_iter()
+                .map(|refused| Finding::new(file, refused.place, String::new(), refused.message));
+            return Err(ConfigError::new(findings.collect()).into());
+        };
+        let schema = schema(self.connectors);
+        resolve(&mut root, &schema, &self.outside);
+        let mut judge = Judge {
+            file,
+            root: &root,
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+        };
+        check(&mut judge, &schema);
+        let globals = judge.globals();
+        let kinds = |section, short: Option<(&'static str, &str)>| {
+            let short =
+                short.and_then(|(key, name)| Some((name, Pointer::default(), root.get(key)?)));
+            let kind = |node: &Node| {
+                node.get("type")
+                    .and_then(Node::text)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            entries(&root, section)
+                .chain(short)
+                .map(|(name, _, node)| (name.to_owned(), kind(node)))
+                .collect()
+        };
+        Ok(Outline {
+            globals,
+            sources: kinds("sources", None),
+            sinks: kinds("sinks", Some(("sink", DEFAULT_SINK))),
+        })
     }
 
     /// Reads every part that has no mistake so far. What comes back is whole only if the judge found nothing.

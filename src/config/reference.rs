@@ -42,6 +42,17 @@ pub fn reference_page(schema: &Json) -> String {
     page.text
 }
 
+/// The keys of one connector as Markdown, if there is such a connector.
+pub fn connector_page(schema: &Json, connector: &str) -> Option<String> {
+    let keys = schema.pointer(&format!("/$defs/source.{connector}"))?;
+    let mut page = Page {
+        schema,
+        text: String::new(),
+    };
+    page.section(1, &format!("`type: {connector}`"), keys);
+    Some(page.text)
+}
+
 const INTRODUCTION: &str = "\
 <!-- Generated from the doc comments of the configuration's types by `headgate schema --page`; do not edit. -->
 

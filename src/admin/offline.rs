@@ -1,0 +1,173 @@
+//! A `data_dir` that no gateway uses, as a [`Gateway`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use futures::FutureExt;
+use headgate_sdk::{LaneId, Position};
+use serde_json::Value;
+
+use super::api::{
+    Checkpoint, Component, Entries, EntriesQuery, Entry, LogQuery, NewPosition, Reloaded, Status,
+};
+use super::gateway::{Answer, Gateway, GatewayError, LogLines, SourceAction};
+use crate::config::Outline;
+use crate::runtime::{CheckpointError, Checkpoints, Commit, DataDir};
+use crate::sink;
+
+/// The state in a `data_dir`, under its lock, for as long as the value lives.
+pub struct Offline {
+    outline: Outline,
+    address: SocketAddr,
+    data_dir: DataDir,
+    checkpoints: Checkpoints,
+}
+
+impl Offline {
+    /// Opens the `data_dir` of `outline`. Blocks.
+    ///
+    /// # Errors
+    /// [`GatewayError::NotRunning`] if there is none yet, [`GatewayError::Failed`] if it cannot be used.
+    pub fn open(outline: Outline) -> Result<Self, GatewayError> {
+        let address = outline.globals.admin.listen;
+        if !outline.globals.data_dir.exists() {
+            return Err(GatewayError::NotRunning {
+                address: address.to_string(),
+            });
+        }
+        let failed = |error: &dyn std::fmt::Display| GatewayError::Failed(error.to_string());
+        let data_dir = DataDir::open(&outline.globals.data_dir, outline.globals.shards)
+            .map_err(|error| failed(&error))?;
+        let checkpoints =
+            Checkpoints::open(&data_dir.checkpoints()).map_err(|error| failed(&error))?;
+        Ok(Self {
+            outline,
+            address,
+            data_dir,
+            checkpoints,
+        })
+    }
+
+    fn not_running<T: Send + 'static>(&self) -> Answer<'_, T> {
+        let address = self.address.to_string();
+        async move { Err(GatewayError::NotRunning { address }) }.boxed()
+    }
+
+    fn status_now(&self) -> Status {
+        let stopped = |(name, kind): &(String, String)| Component {
+            name: name.clone(),
+            kind: kind.clone(),
+            state: "stopped".to_owned(),
+            reason: None,
+            warnings: BTreeMap::new(),
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            group: self.outline.globals.group.to_string(),
+            instance: self.data_dir.identity().instance.to_string(),
+            ready: false,
+            reason: Some("no gateway runs; start it with `headgate run`".to_owned()),
+            started: None,
+            journal: None,
+            sources: self.outline.sources.iter().map(stopped).collect(),
+            sinks: self.outline.sinks.iter().map(stopped).collect(),
+        }
+    }
+
+    fn all_checkpoints(&self, source: Option<&str>) -> Result<Vec<Checkpoint>, CheckpointError> {
+        let lanes = self.checkpoints.lanes()?;
+        let wanted = lanes
+            .into_iter()
+            .filter(|stored| source.is_none_or(|source| stored.lane.source() == source));
+        Ok(wanted
+            .map(|stored| Checkpoint {
+                lane: stored.lane.to_string(),
+                position: stored
+                    .position
+                    .and_then(|position| serde_json::from_str(position.as_json()).ok())
+                    .unwrap_or_default(),
+            })
+            .collect())
+    }
+}
+
+impl Gateway for Offline {
+    fn status(&self) -> Answer<'_, Status> {
+        async { Ok(self.status_now()) }.boxed()
+    }
+
+    fn act<'a>(&'a self, _: &'a str, _: SourceAction) -> Answer<'a, ()> {
+        self.not_running()
+    }
+
+    fn control<'a>(&'a self, _: &'a str, _: &'a str, _: Value) -> Answer<'a, Value> {
+        self.not_running()
+    }
+
+    fn checkpoints<'a>(&'a self, source: Option<&'a str>) -> Answer<'a, Vec<Checkpoint>> {
+        async move { Ok(self.all_checkpoints(source)?) }.boxed()
+    }
+
+    fn entries<'a>(&'a self, query: &'a EntriesQuery) -> Answer<'a, Entries> {
+        async move {
+            let lane = LaneId::from_stored(query.lane.as_str());
+            let stored = self.checkpoints.entries(
+                &lane,
+                &query.prefix,
+                query.after.as_deref(),
+                query.limit,
+            )?;
+            let entry = |(key, value): (headgate_sdk::Str, bytes::Bytes)| Entry {
+                key: key.to_string(),
+                value: value.to_vec(),
+            };
+            Ok(Entries {
+                entries: stored.into_iter().map(entry).collect(),
+            })
+        }
+        .boxed()
+    }
+
+    fn set_checkpoint<'a>(&'a self, new: &'a NewPosition) -> Answer<'a, ()> {
+        async move {
+            let lane = LaneId::from_stored(new.lane.as_str());
+            if self.checkpoints.restored(&lane)?.is_none() {
+                return Err(GatewayError::NotFound(format!(
+                    "there is no lane `{}`; `headgate checkpoints show` lists them",
+                    new.lane
+                )));
+            }
+            let position = Position::from_json(&new.position.to_string())
+                .map_err(|error| GatewayError::Invalid(error.to_string()))?;
+            let checkpoint = sink::Checkpoint {
+                position: Some(position),
+                entries: Vec::new(),
+            };
+            self.checkpoints
+                .commit(Commit {
+                    lane,
+                    checkpoint,
+                    mark: None,
+                    done: None,
+                })
+                .await;
+            self.checkpoints.flush().await;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn reload(&self) -> Answer<'_, Reloaded> {
+        self.not_running()
+    }
+
+    fn log<'a>(&'a self, _: &'a LogQuery) -> Answer<'a, LogLines> {
+        self.not_running()
+    }
+}
+
+impl From<CheckpointError> for GatewayError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}

@@ -1,0 +1,112 @@
+//! The way to the state of a gateway: its admin API if it runs, else its `data_dir` under the lock.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use headgate_sdk::command::{AccessError, GatewayAccess};
+use headgate_sdk::control::ControlError;
+use headgate_sdk::{LaneId, Str};
+use serde_json::Value;
+
+use super::exit::Failure;
+use crate::admin::{Client, EntriesQuery, Gateway, GatewayError, Offline};
+use crate::config::{LoadError, Loader};
+
+/// The gateway of the configuration in `file`, running or not.
+pub(super) async fn gateway(file: &Path) -> Result<Box<dyn Gateway>, Failure> {
+    let outline = Loader::new().outline(file)?;
+    let client = Client::new(outline.globals.admin.listen);
+    if client.answers().await {
+        return Ok(Box::new(client));
+    }
+    let opened = tokio::task::spawn_blocking(|| Offline::open(outline)).await;
+    let opened = opened.map_err(|error| Failure::failed(error.to_string()))?;
+    Ok(Box::new(opened?))
+}
+
+/// What connectors' own commands get: the gateway, looked for only when they ask.
+pub(super) struct Access<'a> {
+    pub(super) file: &'a Path,
+}
+
+impl Access<'_> {
+    async fn gateway(&self) -> Result<Box<dyn Gateway>, AccessError> {
+        gateway(self.file)
+            .await
+            .map_err(|failure| AccessError::Io(failure.message.unwrap_or_default()))
+    }
+}
+
+impl GatewayAccess for Access<'_> {
+    fn control<'a>(
+        &'a self,
+        source: &'a str,
+        action: &'a str,
+        arguments: Value,
+    ) -> BoxFuture<'a, Result<Value, AccessError>> {
+        async move {
+            Ok(self
+                .gateway()
+                .await?
+                .control(source, action, arguments)
+                .await?)
+        }
+        .boxed()
+    }
+
+    fn lanes<'a>(&'a self, source: &'a str) -> BoxFuture<'a, Result<Vec<LaneId>, AccessError>> {
+        async move {
+            let checkpoints = self.gateway().await?.checkpoints(Some(source)).await?;
+            Ok(checkpoints
+                .into_iter()
+                .map(|checkpoint| LaneId::from_stored(checkpoint.lane))
+                .collect())
+        }
+        .boxed()
+    }
+
+    fn entries<'a>(
+        &'a self,
+        lane: &'a LaneId,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(Str, Bytes)>, AccessError>> {
+        async move {
+            let query = EntriesQuery {
+                lane: lane.to_string(),
+                prefix: prefix.to_owned(),
+                after: after.map(str::to_owned),
+                limit,
+            };
+            let found = self.gateway().await?.entries(&query).await?;
+            Ok(found
+                .entries
+                .into_iter()
+                .map(|entry| (Str::from(entry.key), Bytes::from(entry.value)))
+                .collect())
+        }
+        .boxed()
+    }
+}
+
+impl From<GatewayError> for AccessError {
+    fn from(error: GatewayError) -> Self {
+        match error {
+            GatewayError::NotRunning { .. } => Self::NotRunning,
+            GatewayError::NotFound(message) | GatewayError::Invalid(message) => {
+                Self::Refused(ControlError::Invalid(message))
+            }
+            GatewayError::Refused(message) => Self::Refused(ControlError::Failed(message)),
+            GatewayError::Configuration(_) | GatewayError::Failed(_) => Self::Io(error.to_string()),
+        }
+    }
+}
+
+impl From<LoadError> for AccessError {
+    fn from(error: LoadError) -> Self {
+        Self::Io(error.to_string())
+    }
+}

@@ -1,0 +1,57 @@
+//! What can be told without a process of its own; `tests/behaviour/cli.rs` runs the program.
+
+use clap::Parser;
+
+use super::{Cli, command, tail};
+
+#[test]
+fn the_command_line_is_consistent() {
+    command().debug_assert();
+}
+
+#[test]
+fn every_command_takes_the_configuration_file() {
+    for line in [
+        "validate",
+        "init",
+        "status",
+        "sources list",
+        "checkpoints show",
+        "reload",
+        "tail",
+        "schema",
+        "connectors",
+    ] {
+        let words = ["headgate"]
+            .into_iter()
+            .chain(line.split(' '))
+            .chain(["-c", "other.yaml"]);
+        let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(cli.config, std::path::Path::new("other.yaml"));
+    }
+}
+
+#[test]
+fn since_takes_instants_and_durations() {
+    assert_eq!(
+        tail::instant("2026-05-04T12:00:00+02:00").unwrap(),
+        "2026-05-04T10:00:00Z"
+    );
+    let ago: jiff::Timestamp = tail::instant("10m").unwrap().parse().unwrap();
+    let seconds = jiff::Timestamp::now().duration_since(ago).as_secs();
+    assert!((600..660).contains(&seconds), "{seconds}");
+    assert_eq!(
+        tail::instant("yesterday").unwrap_err().code,
+        super::exit::USAGE
+    );
+}
+
+#[test]
+fn a_human_line_keeps_the_terminal_safe() {
+    let event = r#"{"logposition":7,"time":"2026-05-04T12:00:00Z","type":"a.v1","source":"urn:headgate:acme:webhook:github","subject":"x\u001b[2Jy","data":{"a":"\u0007"}}"#;
+    let out = super::output::Output {
+        is_terminal: true,
+        colours: false,
+    };
+    insta::assert_snapshot!(tail::human(out, event), @"");
+}

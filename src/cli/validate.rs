@@ -1,0 +1,72 @@
+//! `headgate validate`
+
+use super::exit::{Done, Failure};
+use super::output::Colour;
+use super::{Context, own};
+use crate::config::{Config, Loader};
+use crate::connectors::registry;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Also ask the servers that the sources read from, with each connector's `check`.
+    #[arg(long)]
+    connect: bool,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> Done {
+    let loaded = Loader::new().load(&context.file)?;
+    for warning in &loaded.warnings {
+        context.out.note(&format!("{warning} (warning)"));
+    }
+    let checked = if args.connect {
+        connect(&loaded.config, context).await
+    } else {
+        Ok(())
+    };
+    let config = &loaded.config;
+    let counts = format!(
+        "{}: fine: {}, {}, {}",
+        context.file.display(),
+        count(config.sources.len(), "source"),
+        count(config.pipelines.len(), "pipeline"),
+        count(config.sinks.len(), "sink"),
+    );
+    checked?;
+    context
+        .out
+        .line(&context.out.paint(Colour::Good, &counts))?;
+    Ok(())
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
+}
+
+/// Runs `check` of every connector that has one and is used. Goes on after a failure, and ends with the worst.
+async fn connect(config: &Config, context: &Context) -> Done {
+    let mut worst: Option<Failure> = None;
+    for connector in registry() {
+        let used = config
+            .sources
+            .iter()
+            .any(|source| source.connector.name == connector.name);
+        let Some(command) = (connector.command)()
+            .filter(|command| used && command.find_subcommand("check").is_some())
+        else {
+            continue;
+        };
+        let matches = command
+            .try_get_matches_from([connector.name, "check"])
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        if let Err(failure) = own::run(*connector, &matches, context).await
+            && worst.as_ref().is_none_or(|worst| worst.code < failure.code)
+        {
+            worst = Some(failure);
+        }
+    }
+    worst.map_or(Ok(()), Err)
+}
