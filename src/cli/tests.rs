@@ -53,5 +53,5 @@ fn a_human_line_keeps_the_terminal_safe() {
         is_terminal: true,
         colours: false,
     };
-    insta::assert_snapshot!(tail::human(out, event), @"");
+    insta::assert_snapshot!(tail::human(out, event), @r#"     7 2026-05-04T12:00:00Z a.v1 github x·[2Jy {"a":"\u0007"}"#);
 }
