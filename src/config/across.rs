@@ -18,7 +18,34 @@ pub(super) fn across(judge: &mut Judge<'_>, config: &Config) {
     sinks_exist(judge);
     listeners_differ(judge, config);
     paths_differ(judge, config);
+    types_are_facts(judge);
 }
+
+/// An event says what happened. A name that says what to do makes a queue of commands out of it.
+fn types_are_facts(judge: &mut Judge<'_>) {
+    let root = judge.root();
+    for (_, at, source) in entries(root, "sources") {
+        let Some(name) = source.get("event_type").and_then(Node::text) else {
+            continue;
+        };
+        if let Some(verb) = name.split('.').find(|word| IMPERATIVES.contains(word)) {
+            judge.warn(
+                &at.join("event_type"),
+                format!(
+                    "`{name}` tells somebody to `{verb}`; an event is a fact: name what happened, like `invoice.received.v1`"
+                ),
+            );
+        }
+    }
+}
+
+/// Verbs that commands are made of.
+const IMPERATIVES: [&str; 32] = [
+    "add", "apply", "approve", "archive", "cancel", "charge", "check", "create", "delete", "do",
+    "execute", "export", "generate", "handle", "import", "insert", "invoke", "notify", "pay",
+    "process", "publish", "refund", "remove", "run", "send", "start", "stop", "submit", "sync",
+    "trigger", "update", "validate",
+];
 
 fn either(judge: &mut Judge<'_>, short: &'static str, long: &'static str, name: &str) {
     if judge.root().get(short).is_some() && judge.root().get(long).is_some() {
@@ -97,8 +124,21 @@ fn sinks_exist(judge: &mut Judge<'_>) {
     }
 }
 
-/// What a step alone can say: a limit that counts by what only the door knows can only reject there.
+/// What a step alone can say.
 pub(super) fn step(judge: &mut Judge<'_>, at: &Pointer, step: &Step) {
+    match step {
+        Step::Filter(filter) if filter.equals.is_empty() && filter.keep.is_none() => judge.key(
+            &at.join("filter"),
+            "this filter has neither `equals` nor `keep`, so that everything passes; write what to keep",
+        ),
+        Step::Validate(validate) => {
+            if let Err(message) = validate.schema.load(judge.folder()) {
+                judge.value(&at.join("validate").join("schema"), message);
+            }
+        }
+        _ => {}
+    }
+    // A limit that counts by what only the door knows can only reject there.
     if let Step::RateLimit(limit) = step
         && limit.per.only_at_the_door()
         && limit.on_limit != OnLimit::Reject

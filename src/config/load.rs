@@ -383,6 +383,11 @@ impl<'a> Judge<'a> {
         self.root
     }
 
+    /// The folder of the file, which relative paths start from.
+    pub(super) fn folder(&self) -> &'a Path {
+        self.file.parent().unwrap_or(Path::new(""))
+    }
+
     /// The value at `pointer` is wrong.
     pub(super) fn value(&mut self, pointer: &Pointer, message: impl Into<String>) {
         let place = self.root.find(pointer).value_place();

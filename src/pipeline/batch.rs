@@ -45,6 +45,18 @@ pub struct PipelineBatch {
 }
 
 impl PipelineBatch {
+    /// The first batch of a lane, with these events and nothing else.
+    #[must_use]
+    pub fn new(lane: Arc<LaneContext>, events: Vec<Envelope>) -> Self {
+        Self {
+            lane,
+            number: 0,
+            events,
+            rejected: Vec::new(),
+            checkpoint: Checkpoint::default(),
+        }
+    }
+
     /// Keeps the events for which `keep` is true; returns how many were dropped.
     pub fn retain(&mut self, mut keep: impl FnMut(&Envelope) -> bool) -> usize {
         let before = self.events.len();

@@ -1,9 +1,15 @@
 //! A pipeline in the configuration.
 
+use std::sync::Arc;
+
+use headgate_sdk::Str;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{filter, rate_limit, route};
+use super::{
+    filter, keep_fields, max_age, max_hops, rate_limit, remove, rename, route, set,
+    step::EventStep, transform, validate,
+};
 
 /// The steps of a pipeline, in the order in which every batch takes them.
 pub type Pipeline = Vec<Step>;
@@ -14,6 +20,22 @@ pub type Pipeline = Vec<Step>;
 pub enum Step {
     /// Passes on the events that match and drops the others.
     Filter(filter::Config),
+    /// Changes events by a VRL program.
+    Transform(transform::Config),
+    /// Sets members of JSON data and attributes.
+    Set(set::Config),
+    /// Takes members of JSON data and attributes away.
+    Remove(remove::Config),
+    /// Gives members of JSON data another name or place.
+    Rename(rename::Config),
+    /// Keeps what is named of JSON data.
+    KeepFields(keep_fields::Config),
+    /// Checks JSON data against a JSON Schema.
+    Validate(validate::Config),
+    /// Takes care of stale events.
+    MaxAge(max_age::Config),
+    /// Ends chains of events that come back again and again.
+    MaxHops(max_hops::Config),
     /// Lets so many events through in a time.
     RateLimit(rate_limit::Config),
     /// Decides topic, key, headers and sinks. Usually the last step; without one, the defaults of `route` apply.
@@ -27,6 +49,14 @@ impl Step {
     pub fn name(&self, earlier_of_its_kind: usize) -> String {
         let (kind, own) = match self {
             Self::Filter(config) => ("filter", config.name.as_ref()),
+            Self::Transform(config) => ("transform", config.name.as_ref()),
+            Self::Set(config) => ("set", config.name.as_ref()),
+            Self::Remove(config) => ("remove", config.name.as_ref()),
+            Self::Rename(config) => ("rename", config.name.as_ref()),
+            Self::KeepFields(config) => ("keep_fields", config.name.as_ref()),
+            Self::Validate(config) => ("validate", config.name.as_ref()),
+            Self::MaxAge(config) => ("max_age", config.name.as_ref()),
+            Self::MaxHops(config) => ("max_hops", config.name.as_ref()),
             Self::RateLimit(config) => ("rate_limit", config.name.as_ref()),
             Self::Route(config) => ("route", config.name.as_ref()),
         };
@@ -35,5 +65,23 @@ impl Step {
             (None, 0) => kind.to_owned(),
             (None, n) => format!("{kind}-{}", n + 1),
         }
+    }
+
+    /// The step `name`, if it looks at one event after another and needs nothing but itself.
+    #[must_use]
+    pub fn event_step(&self, name: &Str) -> Option<Arc<dyn EventStep>> {
+        let name = name.clone();
+        Some(match self {
+            Self::Filter(config) => Arc::new(filter::FilterStep::new(config, name)),
+            Self::Transform(config) => Arc::new(transform::TransformStep::new(config, name)),
+            Self::Set(config) => Arc::new(set::SetStep::new(config, name)),
+            Self::Remove(config) => Arc::new(remove::RemoveStep::new(config, name)),
+            Self::Rename(config) => Arc::new(rename::RenameStep::new(config, name)),
+            Self::KeepFields(config) => Arc::new(keep_fields::KeepFieldsStep::new(config, name)),
+            Self::Validate(config) => Arc::new(validate::ValidateStep::new(config, name)),
+            Self::MaxAge(config) => Arc::new(max_age::MaxAgeStep::new(config, name)),
+            Self::MaxHops(config) => Arc::new(max_hops::MaxHopsStep::new(config, name)),
+            Self::RateLimit(_) | Self::Route(_) => return None,
+        })
     }
 }

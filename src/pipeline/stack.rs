@@ -15,10 +15,10 @@ use super::{
     breaker::{self, Breaker, BreakerLayer},
     dead_letter::{DeadLetterLayer, DeadLetterWriter},
     deliver::{Deliver, LaneOutlet},
-    filter::FilterLayer,
     rate_limit::{self, Door, RateLimitLayer},
     retry::RetryLayer,
     route::{self, RouteLayer},
+    step::StepLayer,
     timeout::TimeoutLayer,
 };
 use crate::sink::Sink;
@@ -94,14 +94,13 @@ impl PipelinePlan {
         let (route_step, route) = self.route();
         let mut stack = BoxService::new(RouteLayer::new(&route, route_step, &names).layer(deliver));
         for (name, step) in self.steps.iter().rev() {
-            stack = match step {
-                Step::Filter(config) => {
-                    BoxService::new(FilterLayer::new(config, name.clone()).layer(stack))
-                }
-                Step::RateLimit(config) => {
+            stack = match (step, step.event_step(name)) {
+                // filter, transform, set, remove, rename, keep_fields, validate, max_age, max_hops
+                (_, Some(each_event)) => BoxService::new(StepLayer::new(each_event).layer(stack)),
+                (Step::RateLimit(config), _) => {
                     BoxService::new(self.rate_limit(config, name, cx).layer(stack))
                 }
-                Step::Route(_) => stack,
+                (_, None) => stack,
             };
         }
         stack

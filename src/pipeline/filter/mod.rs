@@ -1,9 +1,7 @@
 //! Filter: passes on the events that match and drops the others.
 
 mod config;
-mod layer;
-mod service;
+mod step;
 
 pub use config::{Config, Equals};
-pub use layer::FilterLayer;
-pub use service::Filter;
+pub use step::FilterStep;

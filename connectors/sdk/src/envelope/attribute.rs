@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Envelope, Str, Timestamp};
+use super::{
+    Envelope, InvalidEvent, Str, Timestamp, is_legal_name, is_legal_string, media_type, time,
+};
 
 /// The operation of a change event, Debezium's letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -210,9 +212,9 @@ impl Envelope {
             "correlationid" => return Some(self.correlationid.as_str().into()),
             "specversion" => return Some(super::SPEC_VERSION.into()),
             "envelopeversion" => return Some(super::ENVELOPE_VERSION.to_string().into()),
-            "time" => return Some(super::time::text(self.time).into()),
-            "recordedtime" => return Some(super::time::text(self.recordedtime).into()),
-            "expirytime" => return self.expirytime.map(|at| super::time::text(at).into()),
+            "time" => return Some(time::text(self.time).into()),
+            "recordedtime" => return Some(time::text(self.recordedtime).into()),
+            "expirytime" => return self.expirytime.map(|at| time::text(at).into()),
             "hop" => return self.hop.map(|hop| hop.to_string().into()),
             "op" => return self.op.map(|op| op.as_str().into()),
             "subject" => &self.subject,
@@ -237,5 +239,151 @@ impl Envelope {
             }
         };
         optional.as_deref().map(Cow::Borrowed)
+    }
+}
+
+/// Attributes that no step of a pipeline may change: they say what an event is and who made it.
+pub const FIXED: [&str; 8] = [
+    "specversion",
+    "envelopeversion",
+    "id",
+    "source",
+    "tenantid",
+    "recordedtime",
+    "authtype",
+    "authid",
+];
+
+/// The longest attribute name of our own making.
+pub const MAX_NAME_LENGTH: usize = 20;
+
+impl Envelope {
+    /// Sets the attribute `name`, or takes it away (`None`), by the rules of the profile. The envelope is unchanged on error.
+    ///
+    /// # Errors
+    /// The attribute is one of [`FIXED`], is always there and cannot be taken away, or cannot have this value; or the name is
+    /// not legal.
+    pub fn set_attribute(
+        &mut self,
+        name: &str,
+        value: Option<ExtensionValue>,
+    ) -> Result<(), InvalidEvent> {
+        let wrong = |problem| InvalidEvent::rule(name, problem);
+        if FIXED.contains(&name) {
+            return Err(wrong("cannot be changed by a step"));
+        }
+        if let Some(ExtensionValue::String(text)) = &value
+            && !is_legal_string(text)
+        {
+            return Err(wrong(
+                "holds a character that CloudEvents does not allow in attributes",
+            ));
+        }
+        let optional = match name {
+            "type" => &mut self.event_type,
+            "datacontenttype" => {
+                let text = required_text(name, value)?;
+                if !media_type::is_legal(&text) {
+                    return Err(wrong(
+                        "must be a media type like `application/json` (RFC 2046)",
+                    ));
+                }
+                self.datacontenttype = text;
+                return Ok(());
+            }
+            "correlationid" => &mut self.correlationid,
+            "time" => {
+                self.time =
+                    time::parse(&required_text(name, value)?).map_err(|_| wrong(NOT_A_TIME))?;
+                return Ok(());
+            }
+            "expirytime" => {
+                let text = optional_text(name, value)?;
+                self.expirytime = text
+                    .map(|text| time::parse(&text).map_err(|_| wrong(NOT_A_TIME)))
+                    .transpose()?;
+                return Ok(());
+            }
+            "hop" => {
+                self.hop = match value {
+                    None => None,
+                    Some(ExtensionValue::Integer(hop)) => Some(hop),
+                    Some(_) => return Err(wrong("must be an integer of 32 bits")),
+                };
+                return Ok(());
+            }
+            "op" => {
+                let text = optional_text(name, value)?;
+                let op = text.map(|text| {
+                    Op::parse(&text)
+                        .ok_or_else(|| wrong("must be one of `c`, `u`, `d`, `r`, `t`, `m`"))
+                });
+                self.op = op.transpose()?;
+                return Ok(());
+            }
+            "dataschema" => {
+                let text = optional_text(name, value)?;
+                if text
+                    .as_deref()
+                    .is_some_and(|text| fluent_uri::Uri::parse(text).is_err())
+                {
+                    return Err(wrong("must be an absolute URI"));
+                }
+                self.dataschema = text;
+                return Ok(());
+            }
+            _ => return self.set_optional(name, value),
+        };
+        *optional = required_text(name, value)?;
+        Ok(())
+    }
+
+    fn set_optional(
+        &mut self,
+        name: &str,
+        value: Option<ExtensionValue>,
+    ) -> Result<(), InvalidEvent> {
+        let field = match name {
+            "subject" => &mut self.subject,
+            "partitionkey" => &mut self.partitionkey,
+            "causationid" => &mut self.causationid,
+            "sequence" => &mut self.sequence,
+            "traceparent" => &mut self.traceparent,
+            "tracestate" => &mut self.tracestate,
+            "idempotencykey" => &mut self.idempotencykey,
+            "dataref" => &mut self.dataref,
+            "replayid" => &mut self.replayid,
+            "originsource" => &mut self.originsource,
+            extension => {
+                if !is_legal_name(extension) || extension.len() > MAX_NAME_LENGTH {
+                    return Err(InvalidEvent::rule(
+                        extension,
+                        "is no attribute name: 1 to 20 lower-case letters a-z and digits are allowed",
+                    ));
+                }
+                match value {
+                    Some(value) => self.extensions.set(extension, value),
+                    None => drop(self.extensions.remove(extension)),
+                }
+                return Ok(());
+            }
+        };
+        *field = optional_text(name, value)?;
+        Ok(())
+    }
+}
+
+const NOT_A_TIME: &str = "must be an RFC 3339 date and time like `2026-01-31T12:00:00Z`";
+
+fn required_text(name: &str, value: Option<ExtensionValue>) -> Result<Str, InvalidEvent> {
+    optional_text(name, value)?.ok_or_else(|| InvalidEvent::rule(name, "must not be empty"))
+}
+
+/// An empty string says nothing and counts as none.
+fn optional_text(name: &str, value: Option<ExtensionValue>) -> Result<Option<Str>, InvalidEvent> {
+    match value {
+        None => Ok(None),
+        Some(ExtensionValue::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Some(_) => Err(InvalidEvent::rule(name, "must be a string")),
     }
 }

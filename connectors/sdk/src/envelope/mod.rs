@@ -25,7 +25,9 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use attribute::{Attribute, AttributeValue, ExtensionValue, Extensions, Op};
+pub use attribute::{
+    Attribute, AttributeValue, ExtensionValue, Extensions, FIXED, MAX_NAME_LENGTH, Op,
+};
 pub use cloudevent::{CloudEvent, NEVER_FROM_OUTSIDE, Receipt, is_traceparent};
 pub use data::Data;
 pub use error::{InvalidEvent, Problem};

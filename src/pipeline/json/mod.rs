@@ -1,0 +1,37 @@
+//! JSON text that is edited in place: what an edit does not touch stays byte-identical.
+//!
+//! The texts are valid JSON (the caller made sure, see [`text_of`]); nothing here recurses into data, so that depth costs
+//! no stack. A member that occurs twice on the way to the edited place is an error: no consumer could say which one counts.
+
+mod edit;
+mod pointer;
+mod scan;
+
+pub use edit::{EditError, get, keep, remove, rename, set};
+pub use pointer::{Pointer, PointerError};
+
+use headgate_sdk::Envelope;
+use headgate_sdk::envelope::media_type;
+use serde::de::IgnoredAny;
+
+/// The data of `event` as one valid JSON text.
+///
+/// # Errors
+/// What it is instead.
+pub fn text_of(event: &Envelope) -> Result<&str, EditError> {
+    let Some(bytes) = event.data.bytes() else {
+        return Err(EditError::NotJson("the event has no data"));
+    };
+    if !event.data.is_known_json() && !media_type::is_json(&event.datacontenttype) {
+        return Err(EditError::NotJson(
+            "`datacontenttype` does not declare JSON",
+        ));
+    }
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| EditError::NotJson("the data is not UTF-8"))?;
+    if event.data.is_known_json() || serde_json::from_str::<IgnoredAny>(text).is_ok() {
+        Ok(text)
+    } else {
+        Err(EditError::NotJson("the data is not valid JSON"))
+    }
+}

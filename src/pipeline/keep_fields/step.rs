@@ -1,0 +1,42 @@
+//! Makes thin events.
+
+use headgate_sdk::{Data, Str};
+
+use super::Config;
+use crate::pipeline::{
+    PipelineBatch,
+    json::{self, Pointer},
+    step::{EventStep, Head, Verdict},
+};
+
+/// A `keep_fields` of a pipeline.
+#[derive(Debug)]
+pub struct KeepFieldsStep {
+    head: Head,
+    fields: Vec<Pointer>,
+}
+
+impl KeepFieldsStep {
+    /// The step `name`.
+    #[must_use]
+    pub fn new(config: &Config, name: impl Into<Str>) -> Self {
+        Self {
+            head: Head::new(name, &config.types, config.on_error),
+            fields: config.fields.clone(),
+        }
+    }
+}
+
+impl EventStep for KeepFieldsStep {
+    fn apply(&self, batch: &mut PipelineBatch) {
+        self.head.run(batch, |event| {
+            match json::text_of(event).and_then(|text| json::keep(text, &self.fields)) {
+                Ok(text) => {
+                    event.data = Data::json(text);
+                    Verdict::Pass
+                }
+                Err(error) => Verdict::fail("invalid_data", error.to_string()),
+            }
+        });
+    }
+}

@@ -1,0 +1,70 @@
+//! What a simple step works on: a place in the data, or an attribute.
+
+use std::{fmt, str::FromStr};
+
+use headgate_sdk::envelope::{FIXED, MAX_NAME_LENGTH, is_legal_name};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::pipeline::json::{Pointer, PointerError};
+
+/// A JSON pointer into the data (`/customer/id`), or the name of an attribute (`subject`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub enum Place {
+    /// In the data.
+    Data(Pointer),
+    /// In the envelope.
+    Attribute(String),
+}
+
+/// A text that is no place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// It begins like a pointer.
+    #[error(transparent)]
+    Pointer(#[from] PointerError),
+    /// It is no attribute's name.
+    #[error(
+        "`{0}` is neither a JSON pointer like `/name` nor an attribute (1 to 20 lower-case letters and digits)"
+    )]
+    Name(String),
+    /// Steps cannot touch it.
+    #[error("the attribute `{0}` cannot be changed by a step")]
+    Fixed(String),
+}
+
+impl FromStr for Place {
+    type Err = PlaceError;
+
+    fn from_str(text: &str) -> Result<Self, PlaceError> {
+        if text.starts_with('/') {
+            return Ok(Self::Data(text.parse()?));
+        }
+        if FIXED.contains(&text) {
+            return Err(PlaceError::Fixed(text.to_owned()));
+        }
+        if !is_legal_name(text) || text.len() > MAX_NAME_LENGTH {
+            return Err(PlaceError::Name(text.to_owned()));
+        }
+        Ok(Self::Attribute(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Place {
+    type Error = PlaceError;
+
+    fn try_from(text: String) -> Result<Self, PlaceError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(pointer) => pointer.fmt(f),
+            Self::Attribute(name) => f.write_str(name),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Which event types a step is for.
+
+use headgate_sdk::Str;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Patterns of event types; `*` stands for any characters: `invoice.*`, `*.v1`. None at all: every type.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(from = "Vec<String>")]
+#[schemars(with = "Vec<String>")]
+pub struct Types(Vec<Str>);
+
+impl Types {
+    /// Whether the step is for events of this type.
+    #[must_use]
+    pub fn includes(&self, event_type: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|pattern| matches(pattern, event_type))
+    }
+}
+
+impl From<Vec<String>> for Types {
+    fn from(patterns: Vec<String>) -> Self {
+        Self(patterns.into_iter().map(Str::from).collect())
+    }
+}
+
+/// Literal parts in order, the first at the start and the last at the end.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let Some(mut text) = text.strip_prefix(first) else {
+        return false;
+    };
+    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for part in middle.split('*').filter(|part| !part.is_empty()) {
+        match text.find(part) {
+            Some(at) => text = &text[at + part.len()..],
+            None => return false,
+        }
+    }
+    text.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_types() {
+        for (pattern, matching, other) in [
+            ("invoice.paid.v1", "invoice.paid.v1", "invoice.paid.v10"),
+            ("invoice.*", "invoice.paid.v1", "xinvoice.paid.v1"),
+            ("*.v1", "a.v1", "a.v2"),
+            ("a*b*c", "axbxc", "axcxb"),
+            ("a*a", "aba", "a"),
+            ("*", "anything", ""),
+        ] {
+            assert!(
+                Types::from(vec![pattern.to_owned()]).includes(matching),
+                "{pattern} {matching}"
+            );
+            if pattern != "*" {
+                assert!(
+                    !Types::from(vec![pattern.to_owned()]).includes(other),
+                    "{pattern} {other}"
+                );
+            }
+        }
+        assert!(Types::default().includes("a"));
+    }
+}

@@ -1,0 +1,11 @@
+//! Validate: data against a JSON Schema (draft 2020-12) from a file.
+//!
+//! A valid event gets the schema's address as `dataschema`.
+
+mod config;
+mod schema_file;
+mod step;
+
+pub use config::{Config, OnInvalid};
+pub use schema_file::SchemaFile;
+pub use step::{TAG, ValidateStep};
