@@ -3,7 +3,9 @@
 use clap::{ArgMatches, Command};
 use futures::future::BoxFuture;
 use headgate_sdk::command::{CommandContext, CommandOutcome};
-use headgate_sdk::{BuildError, Connector, Source, SourceContext, SourceError, SourceInfo};
+use headgate_sdk::{
+    BuildError, Connector, Example, ExampleContext, Source, SourceContext, SourceError, SourceInfo,
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
@@ -20,6 +22,8 @@ pub struct Registration {
     pub build: Build,
     /// The HTTP paths that a source of these keys mounts; none when the keys are wrong.
     pub http_paths: fn(&Value, &SourceInfo) -> Vec<String>,
+    /// How to try a source of these keys out; none when the keys are wrong.
+    pub examples: fn(&Value, &ExampleContext<'_>) -> Vec<Example>,
     /// Its subcommands.
     pub command: fn() -> Option<Command>,
     /// Runs one of them.
@@ -43,6 +47,7 @@ impl Registration {
             schema: <C::Config as JsonSchema>::json_schema,
             build: build::<C>,
             http_paths: http_paths::<C>,
+            examples: examples::<C>,
             command: C::command,
             run_command: C::run_command,
         }
@@ -75,6 +80,12 @@ fn build<C: Connector>(keys: Value, info: &SourceInfo) -> Result<Box<dyn AnySour
 fn http_paths<C: Connector>(keys: &Value, info: &SourceInfo) -> Vec<String> {
     read::<C>(keys.clone())
         .map(|config| C::http_paths(&config, info))
+        .unwrap_or_default()
+}
+
+fn examples<C: Connector>(keys: &Value, cx: &ExampleContext<'_>) -> Vec<Example> {
+    read::<C>(keys.clone())
+        .map(|config| C::examples(&config, cx))
         .unwrap_or_default()
 }
 

@@ -30,6 +30,12 @@ pub trait Connector: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// How a person who has just started the gateway sends a source of this configuration its first event; none if it cannot be
+    /// said in a command or two.
+    fn examples(_config: &Self::Config, _cx: &ExampleContext<'_>) -> Vec<Example> {
+        Vec::new()
+    }
+
     /// Its own subcommands, mounted as `headgate {NAME} …`.
     fn command() -> Option<clap::Command> {
         None
@@ -43,6 +49,28 @@ pub trait Connector: Send + Sync + 'static {
         let (_, _) = (matches, cx);
         Box::pin(async { CommandOutcome::Usage("this connector has no commands".into()) })
     }
+}
+
+/// What a command that a person pastes into a shell is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct ExampleContext<'a> {
+    /// Who the source is.
+    pub source: &'a SourceInfo,
+    /// How the program was called, such as `./headgate`.
+    pub program: &'a str,
+    /// The configuration file, as it was named.
+    pub config_file: &'a str,
+    /// The public listener as seen from this machine, such as `http://127.0.0.1:8080`.
+    pub http_url: &'a str,
+}
+
+/// A way to try a source out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// What it does, such as `send a signed webhook`.
+    pub what: String,
+    /// The command, ready to paste. It may show no secret of the configuration; a signature is none.
+    pub command: String,
 }
 
 /// A configured source.

@@ -30,7 +30,7 @@ mod position;
 pub mod status;
 
 pub use batch::{Batch, DeadLetter, Entry};
-pub use connector::{BuildError, Connector, Problem, Source, SourceError};
+pub use connector::{BuildError, Connector, Example, ExampleContext, Problem, Source, SourceError};
 pub use context::{SourceContext, SourceInfo};
 pub use envelope::{Data, Envelope, ExtensionValue, Op, Str, Timestamp};
 pub use lane::{Delivery, DeliveryError, Lane, LaneError, LaneId, LaneSpec, Lanes, Permit, Replay};
