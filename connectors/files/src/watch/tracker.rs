@@ -1,0 +1,422 @@
+//! Files on their way from discovered to stable: a pure state, told the time by its caller.
+//!
+//! A file is due when its stamp stood still for `settle` and nothing says that it is being written. Two looks are always at
+//! least `settle` apart: the one that set `since`, and the one of whoever takes a due file and compares its stamp again.
+//!
+//! Memory: at most `capacity` candidates, with one entry in the queue of times each; files that are being read are counted
+//! by whoever took them.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::Hint;
+use crate::stamp::Stamp;
+
+/// A file: which of the source's folders, and the path in it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Index of the configured folder.
+    pub folder: u16,
+    /// Path relative to it.
+    pub path: Arc<Path>,
+}
+
+/// A file that was seen and is not yet taken.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// As last looked at; `None` before the first look.
+    pub stamp: Option<Stamp>,
+    /// When it was first seen in this version.
+    pub first_seen: Instant,
+    /// Since when it stands still, or when it may be tried again.
+    since: Instant,
+    writing: bool,
+    queued: bool,
+}
+
+/// The candidates of a source.
+#[derive(Debug)]
+pub struct Tracker {
+    settle: Duration,
+    capacity: usize,
+    candidates: HashMap<Key, Candidate>,
+    times: BinaryHeap<Reverse<(Instant, Key)>>,
+    unlooked: HashSet<Key>,
+    /// Taken and not given back, and what was hinted about them meanwhile.
+    taken: HashMap<Key, Option<Hint>>,
+    overflowed: bool,
+}
+
+impl Tracker {
+    /// A tracker of at most `capacity` candidates that must stand still for `settle`.
+    #[must_use]
+    pub fn new(settle: Duration, capacity: usize) -> Self {
+        Self {
+            settle,
+            capacity,
+            candidates: HashMap::new(),
+            times: BinaryHeap::new(),
+            unlooked: HashSet::new(),
+            taken: HashMap::new(),
+            overflowed: false,
+        }
+    }
+
+    /// Whether another candidate has room.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.candidates.len() < self.capacity
+    }
+
+    /// How many are discovered and not yet taken.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.candidates.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.candidates.is_empty()
+    }
+
+    /// How many are taken.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// Whether `key` is being read.
+    #[must_use]
+    pub fn is_taken(&self, key: &Key) -> bool {
+        self.taken.contains_key(key)
+    }
+
+    /// Takes what an event said. [`Hint::Folder`] is not for files.
+    pub fn hint(&mut self, key: Key, hint: Hint, now: Instant) {
+        if let Some(meanwhile) = self.taken.get_mut(&key) {
+            if !(hint == Hint::Touched && meanwhile.is_some()) {
+                *meanwhile = Some(hint);
+            }
+            return;
+        }
+        if hint == Hint::Gone {
+            self.forget(&key);
+            return;
+        }
+        if !self.candidates.contains_key(&key) && !self.has_room() {
+            self.overflowed = true;
+            return;
+        }
+        let candidate = self
+            .candidates
+            .entry(key.clone())
+            .or_insert_with(|| Candidate::new(None, now));
+        match hint {
+            Hint::Writing => candidate.writing = true,
+            Hint::Complete => candidate.writing = false,
+            Hint::Touched | Hint::Folder | Hint::Gone => {}
+        }
+        candidate.since = candidate.since.max(now);
+        self.unlooked.insert(key);
+    }
+
+    /// Takes what a look (a scan, or [`unlooked`](Self::unlooked)) found. Returns `false` if there was no room for it.
+    pub fn found(&mut self, key: &Key, stamp: Stamp, now: Instant) -> bool {
+        if self.taken.contains_key(key) {
+            return true;
+        }
+        self.unlooked.remove(key);
+        if let Some(candidate) = self.candidates.get_mut(key) {
+            if candidate.stamp != Some(stamp) {
+                candidate.stamp = Some(stamp);
+                candidate.since = now;
+            }
+            if !candidate.queued {
+                candidate.queued = true;
+                self.times
+                    .push(Reverse((candidate.since + self.settle, key.clone())));
+            }
+            return true;
+        }
+        if !self.has_room() {
+            self.overflowed = true;
+            return false;
+        }
+        let mut candidate = Candidate::new(Some(stamp), now);
+        candidate.queued = true;
+        self.candidates.insert(key.clone(), candidate);
+        self.times.push(Reverse((now + self.settle, key.clone())));
+        true
+    }
+
+    /// Up to `max` candidates that an event named and nobody has looked at since. The caller looks, and tells by
+    /// [`found`](Self::found) or [`forget`](Self::forget).
+    pub fn unlooked(&mut self, max: usize) -> Vec<Key> {
+        let keys: Vec<Key> = self.unlooked.iter().take(max).cloned().collect();
+        for key in &keys {
+            self.unlooked.remove(key);
+        }
+        keys
+    }
+
+    /// Whether candidates wait for a look.
+    #[must_use]
+    pub fn wants_look(&self) -> bool {
+        !self.unlooked.is_empty()
+    }
+
+    /// The next due file with its stamp, which the caller must find unchanged. It is taken until [`finish`](Self::finish) or
+    /// [`put_back`](Self::put_back).
+    pub fn take_due(&mut self, now: Instant) -> Option<(Key, Candidate)> {
+        while let Some(Reverse((at, _))) = self.times.peek() {
+            if *at > now {
+                return None;
+            }
+            let Reverse((_, key)) = self.times.pop()?;
+            let Some(candidate) = self.candidates.get_mut(&key) else {
+                continue;
+            };
+            candidate.queued = false;
+            let due = candidate.since + self.settle;
+            if candidate.writing || due > now {
+                candidate.queued = true;
+                let again = if candidate.writing {
+                    now + self.settle
+                } else {
+                    due
+                };
+                self.times.push(Reverse((again, key)));
+                continue;
+            }
+            if candidate.stamp.is_none() || self.unlooked.contains(&key) {
+                // Its look will queue it again.
+                self.unlooked.insert(key);
+                continue;
+            }
+            if let Some(candidate) = self.candidates.remove(&key) {
+                self.taken.insert(key.clone(), None);
+                return Some((key, candidate));
+            }
+        }
+        None
+    }
+
+    /// When [`take_due`](Self::take_due) may next have something.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        self.times.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// A taken file is dealt with. What was hinted meanwhile makes it a candidate again.
+    pub fn finish(&mut self, key: &Key, now: Instant) {
+        if let Some(Some(hint)) = self.taken.remove(key) {
+            self.hint(key.clone(), hint, now);
+        }
+    }
+
+    /// A taken file was not complete after all, or could not be read: it is a candidate again, not due before `delay` and
+    /// `settle` have passed.
+    pub fn put_back(
+        &mut self,
+        key: Key,
+        candidate: Candidate,
+        stamp: Option<Stamp>,
+        now: Instant,
+        delay: Duration,
+    ) {
+        let meanwhile = self.taken.remove(&key).flatten();
+        if meanwhile == Some(Hint::Gone) {
+            return;
+        }
+        let since = now + delay;
+        self.times.push(Reverse((since + self.settle, key.clone())));
+        self.candidates.insert(
+            key.clone(),
+            Candidate {
+                stamp,
+                since,
+                writing: false,
+                queued: true,
+                ..candidate
+            },
+        );
+        if let Some(hint) = meanwhile {
+            self.hint(key, hint, now);
+        }
+    }
+
+    /// A candidate turned out to be gone, or not wanted.
+    pub fn forget(&mut self, key: &Key) {
+        self.candidates.remove(key);
+        self.unlooked.remove(key);
+    }
+
+    /// Events were lost: nobody knows any more who writes. All candidates are looked at again.
+    pub fn events_lost(&mut self) {
+        for (key, candidate) in &mut self.candidates {
+            candidate.writing = false;
+            self.unlooked.insert(key.clone());
+        }
+    }
+
+    /// Whether something had no room since the last call, so that a scan is needed once there is.
+    pub fn take_overflowed(&mut self) -> bool {
+        self.has_room() && std::mem::take(&mut self.overflowed)
+    }
+
+    /// The candidate that waits longest.
+    #[must_use]
+    pub fn oldest(&self) -> Option<(&Key, &Candidate)> {
+        self.candidates
+            .iter()
+            .min_by_key(|(_, candidate)| candidate.first_seen)
+    }
+}
+
+impl Candidate {
+    fn new(stamp: Option<Stamp>, now: Instant) -> Self {
+        Self {
+            stamp,
+            first_seen: now,
+            since: now,
+            writing: false,
+            queued: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTLE: Duration = Duration::from_secs(2);
+
+    fn key(name: &str) -> Key {
+        Key {
+            folder: 0,
+            path: Path::new(name).into(),
+        }
+    }
+
+    fn stamp(size: u64) -> Stamp {
+        Stamp {
+            inode: 1,
+            size,
+            modified: 0,
+            changed: 0,
+        }
+    }
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn a_scanned_file_is_due_after_settle() {
+        let start = Instant::now();
+        let mut tracker = Tracker::new(SETTLE, 10);
+        assert!(tracker.found(&key("a"), stamp(1), start));
+        assert!(tracker.take_due(start + seconds(1)).is_none());
+        assert!(tracker.found(&key("a"), stamp(2), start + seconds(1)));
+        assert!(tracker.take_due(start + seconds(2)).is_none());
+        let (taken, candidate) = tracker.take_due(start + seconds(3)).unwrap();
+        assert_eq!((taken, candidate.stamp), (key("a"), Some(stamp(2))));
+        assert!(tracker.take_due(start + seconds(9)).is_none());
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_waits_for_its_close() {
+        let start = Instant::now();
+        let mut tracker = Tracker::new(SETTLE, 10);
+        tracker.hint(key("a"), Hint::Writing, start);
+        assert_eq!(tracker.unlooked(9), [key("a")]);
+        tracker.found(&key("a"), stamp(1), start);
+        assert!(tracker.take_due(start + seconds(60)).is_none());
+        tracker.hint(key("a"), Hint::Complete, start + seconds(60));
+        tracker.unlooked(9);
+        tracker.found(&key("a"), stamp(1), start + seconds(60));
+        assert!(tracker.take_due(start + seconds(61)).is_none());
+        assert!(tracker.take_due(start + seconds(64)).is_some());
+    }
+
+    #[test]
+    fn when_events_are_lost_nobody_counts_as_writing() {
+        let start = Instant::now();
+        let mut tracker = Tracker::new(SETTLE, 10);
+        tracker.hint(key("a"), Hint::Writing, start);
+        tracker.unlooked(9);
+        tracker.found(&key("a"), stamp(1), start);
+        tracker.events_lost();
+        assert_eq!(tracker.unlooked(9), [key("a")]);
+        tracker.found(&key("a"), stamp(1), start + seconds(1));
+        assert!(tracker.take_due(start + seconds(4)).is_some());
+    }
+
+    #[test]
+    fn a_due_file_is_looked_at_first_when_an_event_came_in_between() {
+        let start = Instant::now();
+        let mut tracker = Tracker::new(SETTLE, 10);
+        tracker.found(&key("a"), stamp(1), start);
+        tracker.hint(key("a"), Hint::Touched, start);
+        assert!(tracker.take_due(start + seconds(5)).is_none());
+        assert_eq!(tracker.unlooked(9), [key("a")]);
+        tracker.found(&key("a"), stamp(1), start + seconds(5));
+        assert!(tracker.take_due(start + seconds(5)).is_some());
+    }
+
+    #[test]
+    fn what_happens_to_a_taken_file_is_not_lost() {
+        let start = Instant::now();
+        let mut tracker = Tracker::new(SETTLE, 10);
+        tracker.found(&key("a"), stamp(1), start);
+        tracker.take_due(start + seconds(2)).unwrap();
+        tracker.hint(key("a"), Hint::Complete, start + seconds(3));
+        assert!(tracker.is_taken(&key("a")));
+        tracker.finish(&key("a"), start + seconds(4));
+        assert_eq!(tracker.unlooked(9), [key("a")]);
+        tracker.found(&key("a"), stamp(2), start + seconds(4));
+        assert!(tracker.take_due(start + seconds(6)).is_some());
+        tracker.finish(&key("a"), start + seconds(6));
+        assert!(tracker.is_empty() && tracker.taken() == 0);
+    }
+
+    #[test]
+    fn put_back_waits_and_keeps_its_age() {
+        let start = Instant::now();
+        let mut tracker = Tracker::new(SETTLE, 10);
+        tracker.found(&key("a"), stamp(1), start);
+        let (key, candidate) = tracker.take_due(start + seconds(2)).unwrap();
+        tracker.put_back(
+            key,
+            candidate,
+            Some(stamp(3)),
+            start + seconds(2),
+            seconds(10),
+        );
+        assert!(tracker.take_due(start + seconds(13)).is_none());
+        let (_, candidate) = tracker.take_due(start + seconds(14)).unwrap();
+        assert_eq!(
+            (candidate.first_seen, candidate.stamp),
+            (start, Some(stamp(3)))
+        );
+    }
+
+    #[test]
+    fn what_has_no_room_asks_for_a_scan_once_there_is_room() {
+        let start = Instant::now();
+        let mut tracker = Tracker::new(SETTLE, 1);
+        assert!(tracker.found(&key("a"), stamp(1), start));
+        assert!(!tracker.found(&key("b"), stamp(1), start));
+        tracker.hint(key("c"), Hint::Complete, start);
+        assert!(!tracker.take_overflowed());
+        tracker.take_due(start + seconds(2)).unwrap();
+        assert!(tracker.take_overflowed());
+        assert!(!tracker.take_overflowed());
+    }
+}
