@@ -6,6 +6,7 @@
 //! | `c/{hash}` | [`ContentEntry`] | which file first had these bytes |
 //! | `n/{hash}/{path}` | [`ReturnEntry`] | how often a path had these bytes, where it was not the first |
 //! | `r/{path}` | [`RecordsEntry`](crate::records) | how far the records of a file are read |
+//! | `a/{path}` | identity and position | how far a file that grows is read |
 //! | `m/epoch` | a number | where counting returns starts, so that an id is never given twice |
 //!
 //! Paths are absolute, as [`name::encode`] writes them. Everything older than the window is removed, except what is still in its
@@ -109,6 +110,12 @@ pub mod key {
     #[must_use]
     pub fn records(path: &Path) -> Str {
         format!("r/{}", name::encode(path)).into()
+    }
+
+    /// `a/{path}`
+    #[must_use]
+    pub fn growth(path: &Path) -> Str {
+        format!("a/{}", name::encode(path)).into()
     }
 
     /// `m/epoch`

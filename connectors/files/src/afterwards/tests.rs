@@ -196,7 +196,7 @@ fn a_full_disk_leaves_the_file_where_it_is() {
     let (path, stamp) = inbox.write("a", &content);
     let error = shelve(published(&path, stamp, &content), &small, Path::new("a")).unwrap_err();
     let left = names(&small);
-    rustix::mount::unmount(&small, rustix::mount::UnmountFlags::empty()).unwrap();
+    rustix::mount::unmount(&small, rustix::mount::UnmountFlags::DETACH).unwrap();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert_eq!(left, [""; 0]);
     assert_eq!(fs::read_to_string(&path).unwrap(), content);

@@ -43,9 +43,12 @@ pub struct Candidate {
 #[derive(Debug)]
 pub struct Tracker {
     settle: Duration,
+    growing: bool,
     capacity: usize,
     candidates: HashMap<Key, Candidate>,
-    times: BinaryHeap<Reverse<(Instant, Key)>>,
+    /// By the time at which a candidate may be due; at the same time, the oldest file first.
+    times: BinaryHeap<Reverse<(Instant, i64, Key)>>,
+    held: bool,
     unlooked: HashSet<Key>,
     /// Taken and not given back, and what was hinted about them meanwhile.
     taken: HashMap<Key, Option<Hint>>,
@@ -53,14 +56,17 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// A tracker of at most `capacity` candidates that must stand still for `settle`.
+    /// A tracker of at most `capacity` candidates that must stand still for `settle`. Files that are `growing` need not: they are due
+    /// `settle` after they were first seen, so that what is appended is read at that pace.
     #[must_use]
-    pub fn new(settle: Duration, capacity: usize) -> Self {
+    pub fn new(settle: Duration, capacity: usize, growing: bool) -> Self {
         Self {
             settle,
+            growing,
             capacity,
             candidates: HashMap::new(),
             times: BinaryHeap::new(),
+            held: false,
             unlooked: HashSet::new(),
             taken: HashMap::new(),
             overflowed: false,
@@ -118,11 +124,13 @@ impl Tracker {
             .entry(key.clone())
             .or_insert_with(|| Candidate::new(None, now));
         match hint {
-            Hint::Writing => candidate.writing = true,
+            Hint::Writing => candidate.writing = !self.growing,
             Hint::Complete => candidate.writing = false,
             Hint::Touched | Hint::Folder | Hint::Gone => {}
         }
-        candidate.since = candidate.since.max(now);
+        if !self.growing {
+            candidate.since = now;
+        }
         self.unlooked.insert(key);
     }
 
@@ -135,12 +143,14 @@ impl Tracker {
         if let Some(candidate) = self.candidates.get_mut(key) {
             if candidate.stamp != Some(stamp) {
                 candidate.stamp = Some(stamp);
-                candidate.since = now;
+                if !self.growing {
+                    candidate.since = now;
+                }
             }
             if !candidate.queued {
                 candidate.queued = true;
-                self.times
-                    .push(Reverse((candidate.since + self.settle, key.clone())));
+                let due = candidate.since + self.settle;
+                self.times.push(Reverse((due, stamp.modified, key.clone())));
             }
             return true;
         }
@@ -151,7 +161,8 @@ impl Tracker {
         let mut candidate = Candidate::new(Some(stamp), now);
         candidate.queued = true;
         self.candidates.insert(key.clone(), candidate);
-        self.times.push(Reverse((now + self.settle, key.clone())));
+        let due = now + self.settle;
+        self.times.push(Reverse((due, stamp.modified, key.clone())));
         true
     }
 
@@ -174,11 +185,14 @@ impl Tracker {
     /// The next due file with its stamp, which the caller must find unchanged. It is taken until [`finish`](Self::finish) or
     /// [`put_back`](Self::put_back).
     pub fn take_due(&mut self, now: Instant) -> Option<(Key, Candidate)> {
-        while let Some(Reverse((at, _))) = self.times.peek() {
+        if self.held && self.has_room() {
+            return None;
+        }
+        while let Some(Reverse((at, ..))) = self.times.peek() {
             if *at > now {
                 return None;
             }
-            let Reverse((_, key)) = self.times.pop()?;
+            let Reverse((_, modified, key)) = self.times.pop()?;
             let Some(candidate) = self.candidates.get_mut(&key) else {
                 continue;
             };
@@ -191,7 +205,7 @@ impl Tracker {
                 } else {
                     due
                 };
-                self.times.push(Reverse((again, key)));
+                self.times.push(Reverse((again, modified, key)));
                 continue;
             }
             if candidate.stamp.is_none() || self.unlooked.contains(&key) {
@@ -210,7 +224,10 @@ impl Tracker {
     /// When [`take_due`](Self::take_due) may next have something.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        self.times.peek().map(|Reverse((at, _))| *at)
+        if self.held && self.has_room() {
+            return None;
+        }
+        self.times.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// A taken file is dealt with. What was hinted meanwhile makes it a candidate again.
@@ -235,7 +252,9 @@ impl Tracker {
             return;
         }
         let since = now + delay;
-        self.times.push(Reverse((since + self.settle, key.clone())));
+        let modified = stamp.map_or(0, |stamp| stamp.modified);
+        self.times
+            .push(Reverse((since + self.settle, modified, key.clone())));
         self.candidates.insert(
             key.clone(),
             Candidate {
@@ -262,6 +281,29 @@ impl Tracker {
         for (key, candidate) in &mut self.candidates {
             candidate.writing = false;
             self.unlooked.insert(key.clone());
+        }
+    }
+
+    /// Holds everything back, as long as there is room: a first scan is under way, and what lies in the folder is to be taken oldest
+    /// first.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// The scan is over: everything found by it is due at the same time.
+    pub fn release(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.held) || !self.has_room() {
+            return;
+        }
+        self.times.clear();
+        for (key, candidate) in &mut self.candidates {
+            // Files that wait for another try keep their time.
+            candidate.since = candidate.since.max(now);
+            if let Some(stamp) = candidate.stamp {
+                candidate.queued = true;
+                let due = candidate.since + self.settle;
+                self.times.push(Reverse((due, stamp.modified, key.clone())));
+            }
         }
     }
 
@@ -320,7 +362,7 @@ mod tests {
     #[test]
     fn a_scanned_file_is_due_after_settle() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10);
+        let mut tracker = Tracker::new(SETTLE, 10, false);
         assert!(tracker.found(&key("a"), stamp(1), start));
         assert!(tracker.take_due(start + seconds(1)).is_none());
         assert!(tracker.found(&key("a"), stamp(2), start + seconds(1)));
@@ -333,7 +375,7 @@ mod tests {
     #[test]
     fn a_file_that_is_being_written_waits_for_its_close() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10);
+        let mut tracker = Tracker::new(SETTLE, 10, false);
         tracker.hint(key("a"), Hint::Writing, start);
         assert_eq!(tracker.unlooked(9), [key("a")]);
         tracker.found(&key("a"), stamp(1), start);
@@ -348,7 +390,7 @@ mod tests {
     #[test]
     fn when_events_are_lost_nobody_counts_as_writing() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10);
+        let mut tracker = Tracker::new(SETTLE, 10, false);
         tracker.hint(key("a"), Hint::Writing, start);
         tracker.unlooked(9);
         tracker.found(&key("a"), stamp(1), start);
@@ -361,7 +403,7 @@ mod tests {
     #[test]
     fn a_due_file_is_looked_at_first_when_an_event_came_in_between() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10);
+        let mut tracker = Tracker::new(SETTLE, 10, false);
         tracker.found(&key("a"), stamp(1), start);
         tracker.hint(key("a"), Hint::Touched, start);
         assert!(tracker.take_due(start + seconds(5)).is_none());
@@ -373,7 +415,7 @@ mod tests {
     #[test]
     fn what_happens_to_a_taken_file_is_not_lost() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10);
+        let mut tracker = Tracker::new(SETTLE, 10, false);
         tracker.found(&key("a"), stamp(1), start);
         tracker.take_due(start + seconds(2)).unwrap();
         tracker.hint(key("a"), Hint::Complete, start + seconds(3));
@@ -387,9 +429,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_first_scan_found_is_taken_oldest_first() {
+        let start = Instant::now();
+        let mut tracker = Tracker::new(SETTLE, 10, false);
+        tracker.hold();
+        for (n, name) in ["b", "a", "c"].iter().enumerate() {
+            let modified = [5, 5, 1][n];
+            let stamp = Stamp {
+                modified,
+                ..stamp(1)
+            };
+            tracker.found(&key(name), stamp, start + seconds(n as u64));
+        }
+        assert!(tracker.take_due(start + seconds(60)).is_none());
+        tracker.release(start + seconds(60));
+        assert!(tracker.take_due(start + seconds(61)).is_none());
+        let order: Vec<_> = std::iter::from_fn(|| tracker.take_due(start + seconds(62)))
+            .map(|(key, _)| key)
+            .collect();
+        assert_eq!(order, [key("c"), key("a"), key("b")]);
+    }
+
+    #[test]
     fn put_back_waits_and_keeps_its_age() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10);
+        let mut tracker = Tracker::new(SETTLE, 10, false);
         tracker.found(&key("a"), stamp(1), start);
         let (key, candidate) = tracker.take_due(start + seconds(2)).unwrap();
         tracker.put_back(
@@ -410,7 +474,7 @@ mod tests {
     #[test]
     fn what_has_no_room_asks_for_a_scan_once_there_is_room() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 1);
+        let mut tracker = Tracker::new(SETTLE, 1, false);
         assert!(tracker.found(&key("a"), stamp(1), start));
         assert!(!tracker.found(&key("b"), stamp(1), start));
         tracker.hint(key("c"), Hint::Complete, start);

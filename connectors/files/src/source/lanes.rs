@@ -1,0 +1,359 @@
+//! One lane of the source: what is on its way into it, and what its checkpoint knows.
+//!
+//! The engine never waits for a lane. It puts batches into a backlog, and a task of the lane's own waits for room, sends, follows the
+//! progress and reports what is durable. What was put and is not yet durable overlays what the checkpoint says.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque, hash_map::DefaultHasher},
+    hash::{Hash as _, Hasher as _},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use headgate_sdk::{
+    Batch, DeadLetter, Entry, Envelope, Lane, LaneError, LaneSpec, Lanes, Position, Replay, Str,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::{
+    ledger::{self, FileEntry},
+    watch::Key,
+};
+
+/// A batch is sent when it weighs this much.
+const BATCH_BYTES: usize = 512 * 1024;
+
+/// A lane with more than this on its way takes no further files.
+const BACKLOG_BYTES: usize = 4 * BATCH_BYTES;
+
+/// Entries without events wait this long for company.
+const ENTRIES_WAIT: Duration = Duration::from_millis(100);
+
+const PAGE: usize = 1000;
+
+/// A file whose batch became durable.
+#[derive(Debug)]
+pub(crate) struct After {
+    pub(crate) key: Key,
+    pub(crate) tenant: Str,
+    pub(crate) entry: FileEntry,
+}
+
+/// What a lane's task reports.
+#[derive(Debug)]
+pub(crate) enum LaneEvent {
+    /// Batches up to this number are durable.
+    Durable {
+        tenant: Str,
+        number: u64,
+        afters: Vec<After>,
+    },
+    /// The lane is closed or taken away.
+    Closed(Str),
+}
+
+/// Shown by `headgate checkpoints show`; resuming needs only the entries.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct LanePosition {
+    /// Events of files sent so far.
+    files: u64,
+}
+
+struct Outgoing {
+    batch: Batch,
+    number: u64,
+    afters: Vec<After>,
+}
+
+/// The engine's side of a lane.
+pub(crate) struct LaneState {
+    lane: Lane,
+    outgoing: mpsc::Sender<Outgoing>,
+    backlog: VecDeque<Outgoing>,
+    backlog_bytes: usize,
+    pending: Batch,
+    pending_bytes: usize,
+    pending_afters: Vec<After>,
+    pending_since: Option<Instant>,
+    /// Number of the batch that is being filled.
+    number: u64,
+    files: u64,
+    overlay: HashMap<Str, (u64, Option<Bytes>)>,
+    overlaid: VecDeque<(u64, Vec<Str>)>,
+    /// Hashes of all keys that may have an entry.
+    known: HashSet<u64>,
+    /// Contents whose first event is not yet on its way: their duplicates wait.
+    pub(crate) open_contents: HashSet<Str>,
+    /// Where counting returns starts.
+    pub(crate) epoch: u64,
+}
+
+impl LaneState {
+    /// Opens the lane of a tenant and reads which keys it knows.
+    pub(crate) async fn open(
+        lanes: &Lanes,
+        tenant: &Str,
+        name: Str,
+        events: mpsc::Sender<LaneEvent>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Self, LaneError> {
+        let lane = lanes
+            .open(LaneSpec {
+                name,
+                tenant: tenant.clone(),
+                class: Str::new_static("default"),
+                replay: Replay::FromSource,
+            })
+            .await?;
+        let position: LanePosition = lane
+            .restored()
+            .and_then(|position| position.decode().ok())
+            .unwrap_or_default();
+        let mut known = HashSet::new();
+        let mut epoch = 0;
+        let mut after: Option<Str> = None;
+        loop {
+            let page = lane.entries("", after.as_deref(), PAGE).await?;
+            for (key, value) in &page {
+                known.insert(digest(key));
+                if key == ledger::key::EPOCH {
+                    epoch = ledger::get(value).unwrap_or(0);
+                }
+            }
+            match page.last() {
+                Some((key, _)) if page.len() == PAGE => after = Some(key.clone()),
+                _ => break,
+            }
+        }
+        let (outgoing, queue) = mpsc::channel(4);
+        tasks.spawn(serve(lane.clone(), tenant.clone(), queue, events));
+        Ok(Self {
+            lane,
+            outgoing,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            pending: Batch::default(),
+            pending_bytes: 0,
+            pending_afters: Vec::new(),
+            pending_since: None,
+            number: 1,
+            files: position.files,
+            overlay: HashMap::new(),
+            overlaid: VecDeque::new(),
+            known,
+            open_contents: HashSet::new(),
+            epoch,
+        })
+    }
+
+    /// A handle of the lane, for a task that sends by itself.
+    pub(crate) fn lane(&self) -> Lane {
+        self.lane.clone()
+    }
+
+    /// Whether further files may be taken for this lane.
+    pub(crate) fn has_room(&self) -> bool {
+        self.backlog_bytes + self.pending_bytes < BACKLOG_BYTES
+    }
+
+    /// Reads an entry: what is on its way, else what is stored.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, LaneError> {
+        Ok(self.get_raw(key).await?.as_deref().and_then(ledger::get))
+    }
+
+    /// Reads an entry as it is stored.
+    pub(crate) async fn get_raw(&self, key: &str) -> Result<Option<Bytes>, LaneError> {
+        if let Some((_, value)) = self.overlay.get(key) {
+            return Ok(value.clone());
+        }
+        if !self.known.contains(&digest(key)) {
+            return Ok(None);
+        }
+        self.lane.entry(key).await
+    }
+
+    /// Whether [`get`](Self::get) may find something, without asking the store.
+    pub(crate) fn may_know(&self, key: &str) -> bool {
+        self.known.contains(&digest(key))
+    }
+
+    /// Whether an entry is on its way.
+    pub(crate) fn is_on_its_way(&self, key: &str) -> bool {
+        self.overlay.contains_key(key)
+    }
+
+    /// Adds an event of a file.
+    pub(crate) fn push_event(&mut self, event: Envelope) {
+        self.files += 1;
+        self.pending_bytes += event.weight();
+        self.pending.events.push(event);
+    }
+
+    /// Adds a dead letter.
+    pub(crate) fn push_rejected(&mut self, letter: DeadLetter) {
+        self.pending_bytes += letter.envelope.weight();
+        self.pending.rejected.push(letter);
+    }
+
+    /// Adds a change of an entry.
+    pub(crate) fn put(&mut self, entry: Entry) {
+        self.pending_bytes += entry.key.len() + entry.value.as_ref().map_or(0, Bytes::len);
+        self.known.insert(digest(&entry.key));
+        self.overlay
+            .insert(entry.key.clone(), (self.number, entry.value.clone()));
+        self.pending.entries.push(entry);
+        self.pending_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Adds what is to be done once the batch is durable. Ends what belongs together: here a batch may be cut.
+    pub(crate) fn finish(&mut self, after: Option<After>) {
+        self.pending_afters.extend(after);
+        if self.pending_bytes >= BATCH_BYTES {
+            self.cut();
+        }
+    }
+
+    /// As [`finish`](Self::finish), but what follows belongs to it.
+    pub(crate) fn join(&mut self, after: After) {
+        self.pending_afters.push(after);
+    }
+
+    /// Sends what waits, if it holds events, or has waited long enough.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        let waited = self
+            .pending_since
+            .is_some_and(|since| now >= since + ENTRIES_WAIT);
+        if !self.pending.is_empty() || waited {
+            self.cut();
+        }
+        self.pump();
+    }
+
+    /// When [`flush`](Self::flush) has something to do.
+    pub(crate) fn next_flush(&self) -> Option<Instant> {
+        self.pending_since.map(|since| since + ENTRIES_WAIT)
+    }
+
+    fn cut(&mut self) {
+        if self.pending.is_empty() && self.pending.entries.is_empty() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.pending);
+        batch.position = Some(Position::encode(&LanePosition { files: self.files }));
+        let keys = batch
+            .entries
+            .iter()
+            .map(|entry| entry.key.clone())
+            .collect();
+        self.overlaid.push_back((self.number, keys));
+        self.backlog_bytes += self.pending_bytes;
+        self.backlog.push_back(Outgoing {
+            batch,
+            number: self.number,
+            afters: std::mem::take(&mut self.pending_afters),
+        });
+        self.number += 1;
+        self.pending_bytes = 0;
+        self.pending_since = None;
+        self.pump();
+    }
+
+    fn pump(&mut self) {
+        while let Some(outgoing) = self.backlog.pop_front() {
+            let bytes = outgoing.batch.weight();
+            match self.outgoing.try_send(outgoing) {
+                Ok(()) => self.backlog_bytes = self.backlog_bytes.saturating_sub(bytes),
+                Err(
+                    mpsc::error::TrySendError::Full(outgoing)
+                    | mpsc::error::TrySendError::Closed(outgoing),
+                ) => {
+                    self.backlog.push_front(outgoing);
+                    return;
+                }
+            }
+        }
+        self.backlog_bytes = 0;
+    }
+
+    /// Batches up to `number` are durable.
+    pub(crate) fn durable(&mut self, number: u64) {
+        while let Some((batch, _)) = self.overlaid.front() {
+            if *batch > number {
+                return;
+            }
+            let Some((batch, keys)) = self.overlaid.pop_front() else {
+                return;
+            };
+            for key in keys {
+                if self.overlay.get(&key).is_some_and(|(put, _)| *put <= batch) {
+                    self.overlay.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Files that are sent and not durable.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.overlay
+            .keys()
+            .filter(|key| key.starts_with("f/"))
+            .count()
+    }
+}
+
+/// Waits for room, sends in order, and reports what is durable. Ends when the engine drops its side, or the lane is closed.
+async fn serve(
+    lane: Lane,
+    tenant: Str,
+    mut queue: mpsc::Receiver<Outgoing>,
+    events: mpsc::Sender<LaneEvent>,
+) {
+    let mut progress = lane.progress();
+    let mut waiting: Option<Outgoing> = None;
+    let mut sent: VecDeque<(u64, u64, Vec<After>)> = VecDeque::new();
+    loop {
+        let weight = waiting
+            .as_ref()
+            .map_or(0, |outgoing| outgoing.batch.weight());
+        tokio::select! {
+            permit = lane.reserve(weight), if waiting.is_some() => {
+                let (Ok(permit), Some(outgoing)) = (permit, waiting.take()) else {
+                    break;
+                };
+                let delivery = permit.send(outgoing.batch);
+                sent.push_back((delivery.number(), outgoing.number, outgoing.afters));
+            }
+            outgoing = queue.recv(), if waiting.is_none() => match outgoing {
+                Some(outgoing) => waiting = Some(outgoing),
+                None => return,
+            },
+            state = progress.changed() => {
+                let Ok(state) = state else { break };
+                let mut number = 0;
+                let mut afters = Vec::new();
+                while sent.front().is_some_and(|(delivery, ..)| *delivery <= state.durable) {
+                    if let Some((_, batch, more)) = sent.pop_front() {
+                        number = batch;
+                        afters.extend(more);
+                    }
+                }
+                if number > 0 {
+                    let durable = LaneEvent::Durable { tenant: tenant.clone(), number, afters };
+                    if events.send(durable).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            () = lane.revoked() => break,
+        }
+    }
+    let _engine_ended = events.send(LaneEvent::Closed(tenant)).await;
+}
+
+/// Fixed keys: the hash only has to be the same within one run.
+fn digest(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
