@@ -108,19 +108,29 @@ fn sinks_exist(judge: &mut Judge<'_>) {
         .map(|node| ("", Pointer::new(["pipeline"]), node));
     for (_, at, pipeline) in entries(root, "pipelines").chain(short) {
         for (n, step) in pipeline.items().iter().enumerate() {
-            let listed = step
-                .get("route")
-                .and_then(|route| route.get("sinks"))
-                .map(Node::items)
-                .unwrap_or_default();
-            for (m, sink) in listed.iter().enumerate() {
-                let Some(name) = sink.text().filter(|name| !known.contains(name)) else {
-                    continue;
-                };
-                let at = at.join(n).join("route").join("sinks").join(m);
-                judge.value(&at, unknown("sink", name, &known, "sinks"));
+            let Some(route) = step.get("route") else {
+                continue;
+            };
+            let at = at.join(n).join("route");
+            listed_sinks_exist(judge, &at, route, &known);
+            let rules = route.get("rules").map(Node::items).unwrap_or_default();
+            for (m, rule) in rules.iter().enumerate() {
+                listed_sinks_exist(judge, &at.join("rules").join(m), rule, &known);
             }
         }
+    }
+}
+
+fn listed_sinks_exist(judge: &mut Judge<'_>, at: &Pointer, keys: &Node, known: &[&str]) {
+    let listed = keys.get("sinks").map(Node::items).unwrap_or_default();
+    for (m, sink) in listed.iter().enumerate() {
+        let Some(name) = sink.text().filter(|name| !known.contains(name)) else {
+            continue;
+        };
+        judge.value(
+            &at.join("sinks").join(m),
+            unknown("sink", name, known, "sinks"),
+        );
     }
 }
 
@@ -131,6 +141,11 @@ pub(super) fn step(judge: &mut Judge<'_>, at: &Pointer, step: &Step) {
             &at.join("filter"),
             "this filter has neither `equals` nor `keep`, so that everything passes; write what to keep",
         ),
+        Step::Route(route) => {
+            for (rule, message) in route.unreachable_rules() {
+                judge.key(&at.join("route").join("rules").join(rule), message);
+            }
+        }
         Step::Validate(validate) => {
             if let Err(message) = validate.schema.load(judge.folder()) {
                 judge.value(&at.join("validate").join("schema"), message);

@@ -35,3 +35,10 @@ pub fn text_of(event: &Envelope) -> Result<&str, EditError> {
         Err(EditError::NotJson("the data is not valid JSON"))
     }
 }
+
+/// The data of `event` as one valid JSON text, whatever its content type says; `None` if it is none.
+#[must_use]
+pub fn any_text_of(event: &Envelope) -> Option<&str> {
+    let text = std::str::from_utf8(event.data.bytes()?).ok()?;
+    (event.data.is_known_json() || serde_json::from_str::<IgnoredAny>(text).is_ok()).then_some(text)
+}

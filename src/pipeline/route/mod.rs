@@ -5,12 +5,14 @@
 mod config;
 mod layer;
 mod routed;
+mod router;
 mod service;
 mod template;
 
-pub use config::Config;
+pub use config::{Config, Matching, Rule, Unmatched};
 pub use layer::RouteLayer;
 pub use routed::{RoutedBatch, RoutedRecord, SinkSet};
+pub use router::Router;
 pub use service::Route;
 pub use template::{Template, TemplateError};
 

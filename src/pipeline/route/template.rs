@@ -6,6 +6,8 @@ use headgate_sdk::{Envelope, Str};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::json::{self, Pointer, PointerError};
+
 /// Text with holes: `{attribute}`, `{/json/pointer}`, `{lane}`; `{{` and `}}` are braces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
@@ -19,7 +21,7 @@ pub struct Template {
 enum Part {
     Text(String),
     Attribute(String),
-    Pointer(String),
+    Pointer(Pointer),
     Lane,
 }
 
@@ -89,17 +91,11 @@ impl Template {
                     rendered.push_str(&event.attribute_text(name).ok_or_else(|| Str::from(name))?);
                 }
                 Part::Pointer(pointer) => {
-                    let data = data.get_or_insert_with(|| {
-                        let bytes = event
-                            .data
-                            .bytes()
-                            .map_or(&b"null"[..], |bytes| bytes.as_ref());
-                        serde_json::from_slice::<serde_json::Value>(bytes).unwrap_or_default()
-                    });
-                    let value = data
-                        .pointer(pointer)
+                    let text = *data.get_or_insert_with(|| json::any_text_of(event));
+                    let value = text
+                        .and_then(|text| json::get(text, pointer).ok().flatten())
                         .and_then(scalar)
-                        .ok_or_else(|| Str::from(pointer))?;
+                        .ok_or_else(|| Str::from(pointer.to_string()))?;
                     rendered.push_str(&value);
                 }
             }
@@ -113,7 +109,8 @@ impl Template {
         self.parts.iter().any(|part| match part {
             Part::Text(_) => false,
             Part::Lane => sought == "lane",
-            Part::Attribute(name) | Part::Pointer(name) => name == sought,
+            Part::Attribute(name) => name == sought,
+            Part::Pointer(pointer) => pointer.to_string() == sought,
         })
     }
 }
@@ -123,7 +120,13 @@ fn hole(name: &str, offset: usize) -> Result<Part, TemplateError> {
         return Ok(Part::Lane);
     }
     if name.starts_with('/') {
-        return Ok(Part::Pointer(name.to_owned()));
+        return name
+            .parse()
+            .map(Part::Pointer)
+            .map_err(|error: PointerError| TemplateError {
+                offset,
+                message: error.to_string(),
+            });
     }
     let legal = !name.is_empty()
         && name
@@ -137,13 +140,12 @@ fn hole(name: &str, offset: usize) -> Result<Part, TemplateError> {
     Err(TemplateError { offset, message })
 }
 
-/// The text of a string, number or boolean; nothing else names a topic or a key.
-fn scalar(value: &serde_json::Value) -> Option<Cow<'_, str>> {
-    match value {
-        serde_json::Value::String(text) => Some(text.into()),
-        serde_json::Value::Number(number) => Some(number.to_string().into()),
-        serde_json::Value::Bool(truth) => Some(truth.to_string().into()),
-        _ => None,
+/// The text of a string, number or boolean, numbers as they are written; nothing else names a topic or a key.
+fn scalar(json: &str) -> Option<Cow<'_, str>> {
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str::<String>(json).ok().map(Cow::Owned),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(json.into()),
     }
 }
 
@@ -230,6 +232,11 @@ mod tests {
             "17-{x}"
         );
         assert_eq!(render("{lane}", "").unwrap(), "crm/slot");
+        assert_eq!(
+            render("{/n}", r#"{"n":12345678901234567890}"#).unwrap(),
+            "12345678901234567890"
+        );
+        assert_eq!(render("{/s}", r#"{"s":"a\u00e9"}"#).unwrap(), "aé");
     }
 
     #[test]
