@@ -56,8 +56,11 @@ pub struct Journal {
     pub bytes: u64,
     /// What it may take on disk.
     pub capacity_bytes: u64,
-    /// Records that are accepted and not yet delivered everywhere.
-    pub undelivered: u64,
+    /// When the oldest event that is not yet delivered everywhere arrived, RFC 3339; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_undelivered: Option<String>,
+    /// Damaged stretches that were found and set aside since the start.
+    pub corruptions: u64,
 }
 
 /// Where a lane resumes.

@@ -15,6 +15,7 @@ mod openapi;
 mod problem;
 mod routes;
 mod server;
+mod stored;
 
 #[cfg(test)]
 mod tests;

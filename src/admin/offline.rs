@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use futures::FutureExt;
-use headgate_sdk::{LaneId, Position};
 use serde_json::Value;
 
 use super::api::{
-    Checkpoint, Component, Entries, EntriesQuery, Entry, LogQuery, NewPosition, Reloaded, Status,
+    Checkpoint, Component, Entries, EntriesQuery, LogQuery, NewPosition, Reloaded, Status,
 };
 use super::gateway::{Answer, Gateway, GatewayError, LogLines, SourceAction};
+use super::stored;
 use crate::config::Outline;
-use crate::runtime::{CheckpointError, Checkpoints, Commit, DataDir};
-use crate::sink;
+use crate::runtime::{Checkpoints, DataDir};
 
 /// The state in a `data_dir`, under its lock, for as long as the value lives.
 pub struct Offline {
@@ -73,22 +72,6 @@ impl Offline {
             sinks: self.outline.sinks.iter().map(stopped).collect(),
         }
     }
-
-    fn all_checkpoints(&self, source: Option<&str>) -> Result<Vec<Checkpoint>, CheckpointError> {
-        let lanes = self.checkpoints.lanes()?;
-        let wanted = lanes
-            .into_iter()
-            .filter(|stored| source.is_none_or(|source| stored.lane.source() == source));
-        Ok(wanted
-            .map(|stored| Checkpoint {
-                lane: stored.lane.to_string(),
-                position: stored
-                    .position
-                    .and_then(|position| serde_json::from_str(position.as_json()).ok())
-                    .unwrap_or_default(),
-            })
-            .collect())
-    }
 }
 
 impl Gateway for Offline {
@@ -105,56 +88,15 @@ impl Gateway for Offline {
     }
 
     fn checkpoints<'a>(&'a self, source: Option<&'a str>) -> Answer<'a, Vec<Checkpoint>> {
-        async move { Ok(self.all_checkpoints(source)?) }.boxed()
+        stored::list(&self.checkpoints, source).boxed()
     }
 
     fn entries<'a>(&'a self, query: &'a EntriesQuery) -> Answer<'a, Entries> {
-        async move {
-            let lane = LaneId::from_stored(query.lane.as_str());
-            let stored = self.checkpoints.entries(
-                &lane,
-                &query.prefix,
-                query.after.as_deref(),
-                query.limit,
-            )?;
-            let entry = |(key, value): (headgate_sdk::Str, bytes::Bytes)| Entry {
-                key: key.to_string(),
-                value: value.to_vec(),
-            };
-            Ok(Entries {
-                entries: stored.into_iter().map(entry).collect(),
-            })
-        }
-        .boxed()
+        stored::entries(&self.checkpoints, query).boxed()
     }
 
     fn set_checkpoint<'a>(&'a self, new: &'a NewPosition) -> Answer<'a, ()> {
-        async move {
-            let lane = LaneId::from_stored(new.lane.as_str());
-            if self.checkpoints.restored(&lane)?.is_none() {
-                return Err(GatewayError::NotFound(format!(
-                    "there is no lane `{}`; `headgate checkpoints show` lists them",
-                    new.lane
-                )));
-            }
-            let position = Position::from_json(&new.position.to_string())
-                .map_err(|error| GatewayError::Invalid(error.to_string()))?;
-            let checkpoint = sink::Checkpoint {
-                position: Some(position),
-                entries: Vec::new(),
-            };
-            self.checkpoints
-                .commit(Commit {
-                    lane,
-                    checkpoint,
-                    mark: None,
-                    done: None,
-                })
-                .await;
-            self.checkpoints.flush().await;
-            Ok(())
-        }
-        .boxed()
+        stored::set(&self.checkpoints, new).boxed()
     }
 
     fn reload(&self) -> Answer<'_, Reloaded> {
@@ -163,11 +105,5 @@ impl Gateway for Offline {
 
     fn log<'a>(&'a self, _: &'a LogQuery) -> Answer<'a, LogLines> {
         self.not_running()
-    }
-}
-
-impl From<CheckpointError> for GatewayError {
-    fn from(error: CheckpointError) -> Self {
-        Self::Failed(error.to_string())
     }
 }

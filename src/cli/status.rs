@@ -36,10 +36,21 @@ fn show(out: Output, status: &Status) -> std::io::Result<()> {
         out.line(&format!("started {started}"))?;
     }
     if let Some(journal) = &status.journal {
+        let waiting = journal.oldest_undelivered.as_ref().map_or_else(
+            || "everything is delivered".to_owned(),
+            |oldest| format!("undelivered since {oldest}"),
+        );
         out.line(&format!(
-            "journal: {} of {} bytes, {} events not yet delivered",
-            journal.bytes, journal.capacity_bytes, journal.undelivered
+            "journal: {} of {} bytes, {waiting}",
+            journal.bytes, journal.capacity_bytes
         ))?;
+        if journal.corruptions > 0 {
+            let damage = format!(
+                "journal: {} damaged stretches were set aside; see the log for where",
+                journal.corruptions
+            );
+            out.line(&out.paint(Colour::Bad, &damage))?;
+        }
     }
     for (title, components) in [("SOURCE", &status.sources), ("SINK", &status.sinks)] {
         if !components.is_empty() {

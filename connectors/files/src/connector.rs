@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 use headgate_sdk::{
-    BuildError, Connector, SourceInfo,
+    BuildError, Connector, Example, ExampleContext, SourceInfo,
     command::{CommandContext, CommandOutcome},
 };
 
@@ -25,6 +25,18 @@ impl Connector for Files {
 
     fn build(config: Config, _info: &SourceInfo) -> Result<FilesSource, BuildError> {
         Ok(FilesSource::new(Plan::new(config)?))
+    }
+
+    fn examples(config: &Config, _cx: &ExampleContext<'_>) -> Vec<Example> {
+        let takes_any_name = config.include.is_empty() && config.extensions.is_empty();
+        let folder = config.paths.iter().find(|path| !path.contains(['{', '\'']));
+        match folder {
+            Some(folder) if takes_any_name && config.marker.is_none() => vec![Example {
+                what: "drop a file".to_owned(),
+                command: format!("mkdir -p '{folder}' && echo hello > '{folder}/hello.txt'"),
+            }],
+            _ => Vec::new(),
+        }
     }
 
     fn command() -> Option<clap::Command> {
