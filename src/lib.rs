@@ -6,6 +6,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod connectors;
+pub mod dead_letters;
 pub mod http;
 pub mod journal;
 pub mod pipeline;

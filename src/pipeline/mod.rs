@@ -29,7 +29,7 @@ pub mod stack;
 mod state;
 pub mod step;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod timeout;
 pub mod transform;
 pub mod validate;

@@ -1,7 +1,13 @@
-//! The runtime: lanes, ack tracking, checkpoints, supervision, shutdown.
+//! The runtime: lanes, ack tracking, checkpoints, supervision, start and shutdown.
 
 mod checkpoints;
 mod data_dir;
+mod gateway;
+mod lane;
+mod source;
 
 pub use checkpoints::{CheckpointError, Checkpoints, Commit, StoredCheckpoint};
 pub use data_dir::{DataDir, DataDirError, Identity};
+pub use gateway::{Gateway, GatewayReport, ReloadError, Reloaded, SinkReport, StartError};
+pub use lane::LaneInfo;
+pub use source::{SourceHandle, SourceReport};

@@ -10,10 +10,12 @@
 mod accepted;
 mod batch;
 pub mod config;
+mod open;
 
 pub use accepted::{Accepted, Outcome, Rejection, SinkError};
 pub use batch::{Checkpoint, Record, SinkBatch};
 pub use config::{Common, Kind};
+pub use open::open;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Whole stacks against scripted sinks.
 
-mod scripted;
+pub(crate) mod scripted;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::sink::{Accepted, Checkpoint, Outcome, Sink};
 
-fn plan(sink: &Arc<ScriptedSink>, required: bool) -> SinkPlan {
+pub(crate) fn plan(sink: &Arc<ScriptedSink>, required: bool) -> SinkPlan {
     let retry: breaker::Config =
         serde_json::from_str(r#"{"attempts": 3, "initial": "1ms", "max": "5ms"}"#).unwrap();
     SinkPlan {
@@ -34,7 +34,7 @@ fn plan(sink: &Arc<ScriptedSink>, required: bool) -> SinkPlan {
     }
 }
 
-fn context(sinks: Vec<SinkPlan>, dead_letters: Arc<Gone>) -> StackContext {
+pub(crate) fn context(sinks: Vec<SinkPlan>, dead_letters: Arc<Gone>) -> StackContext {
     StackContext {
         sinks: sinks.into(),
         dead_letters,
@@ -54,7 +54,7 @@ fn lane(name: &str) -> Arc<LaneContext> {
     })
 }
 
-fn pipeline(yaml_steps: &str) -> PipelinePlan {
+pub(crate) fn pipeline(yaml_steps: &str) -> PipelinePlan {
     let steps: Vec<Step> = serde_json::from_str(yaml_steps).unwrap();
     PipelinePlan::new("default", &steps)
 }

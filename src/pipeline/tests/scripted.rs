@@ -20,7 +20,7 @@ use crate::{
 
 /// What a sink does with one batch. After the end of its script it writes.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Script {
+pub(crate) enum Script {
     Write,
     /// Answers that it should be sent again; writes nothing.
     Fail,
@@ -32,12 +32,12 @@ pub(super) enum Script {
 
 /// A record that was written.
 #[derive(Debug, Clone)]
-pub(super) struct Written {
-    pub(super) id: Str,
-    pub(super) topic: Str,
+pub(crate) struct Written {
+    pub(crate) id: Str,
+    pub(crate) topic: Str,
 }
 
-pub(super) struct ScriptedSink {
+pub(crate) struct ScriptedSink {
     name: Str,
     status: Status,
     inner: Arc<Inner>,
@@ -48,10 +48,13 @@ struct Inner {
     script: Mutex<VecDeque<Script>>,
     written: Mutex<Vec<Written>>,
     held: Mutex<Vec<oneshot::Sender<Outcome>>>,
+    /// The lane whose batches are all held.
+    stalled: Mutex<Option<LaneId>>,
+    changed: watch::Sender<()>,
 }
 
 impl ScriptedSink {
-    pub(super) fn new(name: &'static str, script: impl IntoIterator<Item = Script>) -> Arc<Self> {
+    pub(crate) fn new(name: &'static str, script: impl IntoIterator<Item = Script>) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
             status: Status::default(),
@@ -62,12 +65,25 @@ impl ScriptedSink {
         })
     }
 
-    pub(super) fn written(&self) -> Vec<Written> {
+    /// Holds every batch of a lane.
+    pub(crate) fn stall(&self, lane: &str) {
+        *self.inner.stalled.lock() = Some(LaneId::from_stored(lane));
+    }
+
+    /// Waits until the sink has written so many records.
+    pub(crate) async fn wait_for(&self, count: usize) {
+        let mut changed = self.inner.changed.subscribe();
+        while self.inner.written.lock().len() < count {
+            changed.changed().await.unwrap();
+        }
+    }
+
+    pub(crate) fn written(&self) -> Vec<Written> {
         self.inner.written.lock().clone()
     }
 
     /// Answers everything that is held, and holds nothing any more.
-    pub(super) fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         self.inner.script.lock().clear();
         for held in self.inner.held.lock().drain(..) {
             held.send(Outcome::Durable).unwrap();
@@ -77,6 +93,11 @@ impl ScriptedSink {
 
 impl Inner {
     fn take(&self, batch: &SinkBatch) -> Accepted {
+        if self.stalled.lock().as_ref() == Some(&batch.lane) {
+            let (reply, outcome) = oneshot::channel();
+            self.held.lock().push(reply);
+            return Accepted::reply(outcome);
+        }
         let script = self.script.lock().pop_front().unwrap_or(Script::Write);
         let refused = match script {
             Script::Fail => return Accepted::known(Outcome::Retriable(SinkError::new("scripted"))),
@@ -91,6 +112,7 @@ impl Inner {
                 });
             }
         }
+        self.changed.send_replace(());
         match script {
             Script::Hold => {
                 let (reply, outcome) = oneshot::channel();
@@ -150,22 +172,22 @@ impl Sink for ScriptedSink {
 }
 
 /// Keeps dead letters in memory.
-pub(super) struct Gone {
+pub(crate) struct Gone {
     letters: watch::Sender<Vec<DeadLetter>>,
 }
 
 impl Gone {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             letters: watch::Sender::new(Vec::new()),
         })
     }
 
-    pub(super) fn letters(&self) -> Vec<DeadLetter> {
+    pub(crate) fn letters(&self) -> Vec<DeadLetter> {
         self.letters.borrow().clone()
     }
 
-    pub(super) async fn wait_for(&self, count: usize) {
+    pub(crate) async fn wait_for(&self, count: usize) {
         self.letters
             .subscribe()
             .wait_for(|letters| letters.len() >= count)

@@ -79,6 +79,14 @@ impl Checkpoints {
         }
     }
 
+    /// Writes what was handed over before and closes the file; reading and writing end in errors from then on.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.queue.send(Command::Close(done)).await.is_ok() {
+            let _writer_gone = closed.await;
+        }
+    }
+
     /// The stored checkpoint of a lane, `None` if it has none.
     ///
     /// # Errors
@@ -213,6 +221,14 @@ impl Shared {
         })()
         .map_err(|error: redb::Error| self.failed(error))?;
         write.commit().map_err(|error| self.failed(error))
+    }
+
+    /// Closes the file.
+    pub(super) fn close(&self) {
+        self.open
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 
     /// Closes the file and opens it anew.

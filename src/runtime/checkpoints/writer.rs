@@ -36,6 +36,7 @@ pub struct Commit {
 pub(super) enum Command {
     Commit(Commit),
     Flush(oneshot::Sender<()>),
+    Close(oneshot::Sender<()>),
 }
 
 pub(super) struct Writer {
@@ -43,6 +44,7 @@ pub(super) struct Writer {
     commands: mpsc::Receiver<Command>,
     group: Vec<Commit>,
     flushes: Vec<oneshot::Sender<()>>,
+    close: Option<oneshot::Sender<()>>,
 }
 
 impl Writer {
@@ -55,6 +57,7 @@ impl Writer {
             commands,
             group: Vec::new(),
             flushes: Vec::new(),
+            close: None,
         };
         thread::Builder::new()
             .name("checkpoints".into())
@@ -67,6 +70,11 @@ impl Writer {
             let hurried = self.take(command);
             self.gather(hurried);
             self.write();
+            if let Some(closed) = self.close.take() {
+                self.database.close();
+                let _nobody_waits = closed.send(());
+                return;
+            }
         }
     }
 
@@ -82,13 +90,17 @@ impl Writer {
                 self.flushes.push(done);
                 true
             }
+            Command::Close(done) => {
+                self.close = Some(done);
+                true
+            }
         }
     }
 
     /// Fills the group: with whatever waits already, and with what comes within [`LAZY`] as long as nobody waits.
     fn gather(&mut self, mut hurried: bool) {
         let until = Instant::now() + LAZY;
-        while self.group.len() < GROUP {
+        while self.group.len() < GROUP && self.close.is_none() {
             match self.commands.try_recv() {
                 Ok(command) => hurried |= self.take(command),
                 Err(mpsc::error::TryRecvError::Disconnected) => return,

@@ -8,11 +8,14 @@
 //! Invariants: at most one task per lane id; a lane is opened anew only after its last task has drained; progress never runs
 //! ahead of the stored checkpoint.
 
+mod indexer;
 mod journaled;
 mod opener;
 mod pulled;
-mod record;
 mod task;
+#[cfg(test)]
+mod tests;
 mod tracker;
 
-pub use opener::{LaneFactory, LaneInfo};
+pub(crate) use opener::LaneFactory;
+pub use opener::LaneInfo;

@@ -54,7 +54,10 @@ pub(super) struct LaneFigures {
 
 impl LaneFigures {
     pub(super) fn new(lane: &LaneContext) -> Self {
-        let labels = [("source", lane.source.to_string()), ("tenant", lane.tenant.to_string())];
+        let labels = [
+            ("source", lane.source.to_string()),
+            ("tenant", lane.tenant.to_string()),
+        ];
         Self {
             events: metrics::counter!("headgate_source_received_events_total", &labels),
             bytes: metrics::counter!("headgate_source_received_bytes_total", &labels),
@@ -65,7 +68,13 @@ impl LaneFigures {
 
     fn received(&self, batch: &Batch) {
         self.events.increment(batch.events.len() as u64);
-        self.bytes.increment(batch.events.iter().map(|event| event.data.len() as u64).sum());
+        self.bytes.increment(
+            batch
+                .events
+                .iter()
+                .map(|event| event.data.len() as u64)
+                .sum(),
+        );
         if !batch.rejected.is_empty() {
             self.rejected.increment(batch.rejected.len() as u64);
         }
@@ -93,7 +102,8 @@ impl LaneTask {
 
     async fn drain(mut self) {
         let mut tracker = AckTracker::default();
-        let mut outcomes: FuturesUnordered<BoxFuture<'static, (u64, Outcome)>> = FuturesUnordered::new();
+        let mut outcomes: FuturesUnordered<BoxFuture<'static, (u64, Outcome)>> =
+            FuturesUnordered::new();
         let mut idle = Some(self.build());
         let mut call: Option<Call> = None;
         let mut open = true;
@@ -123,7 +133,11 @@ impl LaneTask {
                 Next::Answer(_, _, Err(PipelineError::Closed)) => return,
                 Next::Submission(None) => open = false,
                 Next::Submission(Some(submission)) => {
-                    let stack = if self.plan.has_changed().unwrap_or(false) { None } else { idle.take() };
+                    let stack = if self.plan.has_changed().unwrap_or(false) {
+                        None
+                    } else {
+                        idle.take()
+                    };
                     let stack = stack.unwrap_or_else(|| self.build());
                     call = Some(self.call(stack, submission, &mut tracker));
                 }
@@ -138,20 +152,43 @@ impl LaneTask {
         plan.build(self.deliver.clone(), &self.stack)
     }
 
-    fn call(&self, mut stack: PipelineService, submission: Submission, tracker: &mut AckTracker) -> Call {
-        let Submission { number, batch, room } = submission;
+    fn call(
+        &self,
+        mut stack: PipelineService,
+        submission: Submission,
+        tracker: &mut AckTracker,
+    ) -> Call {
+        let Submission {
+            number,
+            batch,
+            room,
+        } = submission;
         self.figures.received(&batch);
-        let Batch { events, rejected, position, entries } = batch;
+        let Batch {
+            events,
+            rejected,
+            position,
+            entries,
+        } = batch;
         let checkpoint = Checkpoint { position, entries };
         let tracked = if self.deliver.carries_checkpoint() {
             // A sink stores it with the batch; only the position is needed here, to tell the source.
-            Checkpoint { position: checkpoint.position.clone(), entries: Vec::new() }
+            Checkpoint {
+                position: checkpoint.position.clone(),
+                entries: Vec::new(),
+            }
         } else {
             checkpoint.clone()
         };
         let serial = tracker.push(number, tracked, Some(room));
         let lane = Arc::clone(&self.lane);
-        let batch = PipelineBatch { lane, number, events, rejected, checkpoint };
+        let batch = PipelineBatch {
+            lane,
+            number,
+            events,
+            rejected,
+            checkpoint,
+        };
         async move {
             let answer = match stack.ready().await {
                 Ok(ready) => ready.call(batch).await,
@@ -178,6 +215,13 @@ impl LaneTask {
             return tell();
         }
         let lane = self.lane.id.clone();
-        self.checkpoints.commit(Commit { lane, checkpoint, mark: None, done: Some(Box::new(tell)) }).await;
+        self.checkpoints
+            .commit(Commit {
+                lane,
+                checkpoint,
+                mark: None,
+                done: Some(Box::new(tell)),
+            })
+            .await;
     }
 }

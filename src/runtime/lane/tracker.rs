@@ -36,8 +36,18 @@ pub(super) struct Prefix {
 
 impl AckTracker {
     /// Adds a batch behind all others and returns its serial.
-    pub(super) fn push(&mut self, number: u64, checkpoint: Checkpoint, room: Option<OwnedSemaphorePermit>) -> u64 {
-        self.slots.push_back(Slot { number, checkpoint, durable: false, room });
+    pub(super) fn push(
+        &mut self,
+        number: u64,
+        checkpoint: Checkpoint,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> u64 {
+        self.slots.push_back(Slot {
+            number,
+            checkpoint,
+            durable: false,
+            room,
+        });
         self.left + self.slots.len() as u64 - 1
     }
 
@@ -49,7 +59,9 @@ impl AckTracker {
         slot.room = None;
         let mut prefix: Option<Prefix> = None;
         while self.slots.front().is_some_and(|slot| slot.durable) {
-            let Slot { number, checkpoint, .. } = self.slots.pop_front().expect("just seen");
+            let Slot {
+                number, checkpoint, ..
+            } = self.slots.pop_front().expect("just seen");
             self.left += 1;
             match &mut prefix {
                 None => prefix = Some(Prefix { number, checkpoint }),
@@ -76,7 +88,10 @@ mod tests {
     use super::*;
 
     fn at(n: u64) -> Checkpoint {
-        Checkpoint { position: Some(Position::encode(&n)), entries: Vec::new() }
+        Checkpoint {
+            position: Some(Position::encode(&n)),
+            entries: Vec::new(),
+        }
     }
 
     proptest! {

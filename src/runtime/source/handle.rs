@@ -1,16 +1,14 @@
 //! What the operator holds of a source.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use headgate_sdk::{
     Str,
+    admission::{Admission, Admitted, Arrival, Limited, Limiter},
     control::{Control, ControlError},
     status::{State, Status},
 };
+use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
@@ -30,6 +28,22 @@ pub struct SourceHandle {
     pub(super) stop: CancellationToken,
     /// The queue of the present run; `None` between runs.
     pub(super) controls: Arc<Mutex<Option<mpsc::Sender<Control>>>>,
+    pub(super) door: Arc<Door>,
+}
+
+/// A source's limits, which a reload may exchange while it runs.
+pub(super) struct Door(RwLock<Admission>);
+
+impl Door {
+    pub(super) fn new(admission: Admission) -> Self {
+        Self(RwLock::new(admission))
+    }
+}
+
+impl Limiter for Door {
+    fn admit(&self, arrival: Arrival<'_>) -> Result<Admitted, Limited> {
+        self.0.read().admit(arrival)
+    }
 }
 
 /// How a source is, for people and programs.
@@ -80,6 +94,16 @@ impl SourceHandle {
         self.paused.send_replace(false);
     }
 
+    /// Exchanges the limits at its door.
+    pub fn set_admission(&self, admission: Admission) {
+        *self.door.0.write() = admission;
+    }
+
+    /// Ends it for good.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
     /// Ends the present run and starts a new one at once, also after a fatal error.
     pub fn restart(&self) {
         self.restart.notify_one();
@@ -90,7 +114,7 @@ impl SourceHandle {
     /// # Errors
     /// [`ControlError`] if the source does not run, does not know the action, refuses it, or does not answer in time.
     pub async fn control(&self, action: &str, arguments: Value) -> Result<Value, ControlError> {
-        let queue = self.controls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let queue = self.controls.lock().clone();
         let not_running = || ControlError::Failed(format!("source `{}` is not running", self.name));
         let queue = queue.ok_or_else(not_running)?;
         let (control, answer) = Control::new(action, arguments);
@@ -98,7 +122,14 @@ impl SourceHandle {
             queue.send(control).await.map_err(|_| not_running())?;
             answer.await.map_err(|_| not_running())?
         };
-        let late = || ControlError::Failed(format!("source `{}` did not answer within {ANSWER_WITHIN:?}", self.name));
-        tokio::time::timeout(ANSWER_WITHIN, ask).await.map_err(|_| late())?
+        let late = || {
+            ControlError::Failed(format!(
+                "source `{}` did not answer within {ANSWER_WITHIN:?}",
+                self.name
+            ))
+        };
+        tokio::time::timeout(ANSWER_WITHIN, ask)
+            .await
+            .map_err(|_| late())?
     }
 }

@@ -7,3 +7,4 @@ mod handle;
 mod supervisor;
 
 pub use handle::{SourceHandle, SourceReport};
+pub(crate) use supervisor::Supervisor;

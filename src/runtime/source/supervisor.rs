@@ -1,10 +1,6 @@
 //! Builds, runs and restarts one source.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use headgate_sdk::{
     Lanes, SourceContext, SourceError, SourceInfo,
@@ -20,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::SourceHandle;
+use super::handle::{Door, SourceHandle};
 use crate::{config::Keys, connectors::Registration};
 
 /// Commands that may wait for a source.
@@ -61,6 +57,7 @@ impl Supervisor {
             restart: Arc::new(Notify::new()),
             stop: self.stop.clone(),
             controls: Arc::default(),
+            door: Arc::new(Door::new(self.admission.clone())),
         };
         (handle.clone(), self.supervise(handle))
     }
@@ -108,17 +105,20 @@ impl Supervisor {
             Err(error) => return Ended::Failed(SourceError::fatal(error.to_string())),
         };
         if let Err(error) = tokio::fs::create_dir_all(&self.scratch).await {
-            let message = format!("its folder `{}` cannot be made: {error}", self.scratch.display());
+            let message = format!(
+                "its folder `{}` cannot be made: {error}",
+                self.scratch.display()
+            );
             return Ended::Failed(SourceError::retriable(message));
         }
         let (queue, controls) = mpsc::channel(CONTROL_QUEUE);
-        *handle.controls.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
+        *handle.controls.lock() = Some(queue);
         let shutdown = self.stop.child_token();
         let mut run = tokio::spawn(source.run(SourceContext {
             source: self.info.clone(),
             lanes: self.lanes.clone(),
             http: self.http.clone(),
-            admission: self.admission.clone(),
+            admission: Admission::new(handle.door.clone()),
             control: Controls::new(controls),
             blobs: Arc::clone(&self.blobs),
             scratch: self.scratch.clone(),
@@ -132,13 +132,17 @@ impl Supervisor {
                 (run.await, true)
             }
         };
-        handle.controls.lock().unwrap_or_else(PoisonError::into_inner).take();
+        handle.controls.lock().take();
         match ended {
             Ok(Ok(())) if self.stop.is_cancelled() => Ended::Stopped,
             Ok(_) if restarted => Ended::Restart,
-            Ok(Ok(())) => Ended::Failed(SourceError::retriable("it ended although nobody asked it to")),
+            Ok(Ok(())) => Ended::Failed(SourceError::retriable(
+                "it ended although nobody asked it to",
+            )),
             Ok(Err(error)) => Ended::Failed(error),
-            Err(panic) => Ended::Failed(SourceError::retriable(format!("it panicked, which is a bug: {panic}"))),
+            Err(panic) => Ended::Failed(SourceError::retriable(format!(
+                "it panicked, which is a bug: {panic}"
+            ))),
         }
     }
 }

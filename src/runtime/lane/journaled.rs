@@ -1,0 +1,202 @@
+//! Lanes whose events nobody can send again: they go through the journal.
+//!
+//! `send` appends to the journal; a feeder reads the lane's records back, as far as its task has room, and releases what is
+//! durable. A lane that is held up holds segments of the journal, and nothing else.
+
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use headgate_sdk::{
+    Batch, Delivery, DeliveryError, LaneError, LaneId, Position, Str,
+    batch::wire,
+    lane::{LaneBackend, Progress},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{pulled::unreadable, task::Submission};
+use crate::{
+    journal::{Entry, Journal, JournalError, LaneReader, Record},
+    runtime::Checkpoints,
+};
+
+/// The only kind of record that there is: a batch, see [`wire`].
+pub(super) const BATCH: u8 = 1;
+/// Records that become one batch are at most so many bytes.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Appends to the journal.
+pub(super) struct Journaled {
+    pub(super) id: LaneId,
+    pub(super) journal: Journal,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) progress: Progress,
+    /// Tells the feeder that no handle of the lane is left.
+    pub(super) _closed: DropGuard,
+}
+
+impl LaneBackend for Journaled {
+    fn send(&self, batch: Batch, room: OwnedSemaphorePermit) -> Delivery {
+        let accepted = match wire::encode(&batch) {
+            Err(error) => {
+                futures::future::ready(Err(DeliveryError::Failed(error.to_string()))).boxed()
+            }
+            Ok(payload) => {
+                let appended = self.journal.append(
+                    &self.id,
+                    &[Record {
+                        kind: BATCH,
+                        payload,
+                    }],
+                );
+                async move {
+                    let sequences = appended.await.map_err(|error| refusal(&error))?;
+                    drop(room);
+                    Ok(sequences.end - 1)
+                }
+                .boxed()
+            }
+        };
+        Delivery::accepted_later(accepted, self.progress.clone())
+    }
+
+    fn entries<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(Str, Bytes)>, LaneError>> {
+        Box::pin(async move {
+            self.checkpoints
+                .entries(&self.id, prefix, after, limit)
+                .map_err(|error| unreadable(&self.id, &error))
+        })
+    }
+
+    fn entry<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, LaneError>> {
+        Box::pin(async move {
+            self.checkpoints
+                .entry(&self.id, key)
+                .map_err(|error| unreadable(&self.id, &error))
+        })
+    }
+}
+
+fn refusal(error: &JournalError) -> DeliveryError {
+    match error {
+        JournalError::Full(_) => DeliveryError::Full,
+        JournalError::Closed => DeliveryError::Closed,
+        JournalError::TooLarge(_) | JournalError::Failed(_) => {
+            DeliveryError::Failed(error.to_string())
+        }
+    }
+}
+
+/// Feeds a lane's task from the journal.
+pub(super) struct Feeder {
+    pub(super) id: LaneId,
+    pub(super) journal: Journal,
+    pub(super) reader: LaneReader,
+    pub(super) queue: mpsc::Sender<Submission>,
+    pub(super) room: std::sync::Arc<Semaphore>,
+    pub(super) capacity: usize,
+    pub(super) progress: Progress,
+    /// How far the lane's keyed entries are in the checkpoint store; nothing behind it may be released.
+    pub(super) indexed: watch::Receiver<u64>,
+    /// No handle of the lane is left: drain what the journal holds, and end.
+    pub(super) closed: CancellationToken,
+    /// The gateway stops: what is in the journal stays there.
+    pub(super) stop: CancellationToken,
+}
+
+enum Next {
+    Entries(Result<Vec<Entry>, JournalError>),
+    Released,
+    Closed,
+    Stopped,
+}
+
+impl Feeder {
+    /// Feeds until the lane is closed and drained, or the gateway stops.
+    pub(super) async fn run(mut self) {
+        let mut closed = false;
+        loop {
+            let next = if closed {
+                match self.reader.next(BATCH_BYTES).now_or_never() {
+                    Some(entries) => Next::Entries(entries),
+                    // Nothing can come any more: the lane has drained.
+                    None => return,
+                }
+            } else {
+                self.next().await
+            };
+            match next {
+                Next::Released => self.release(),
+                Next::Stopped => return,
+                Next::Closed => closed = true,
+                Next::Entries(Ok(entries)) if entries.is_empty() => return,
+                Next::Entries(Ok(entries)) => {
+                    if !self.feed(entries).await {
+                        return;
+                    }
+                }
+                Next::Entries(Err(error)) => {
+                    tracing::error!(lane = %self.id, %error, "the lane's journal cannot be read: it stops");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Next::Stopped,
+            changed = self.progress.changed() => if changed.is_ok() { Next::Released } else { Next::Stopped },
+            Ok(()) = self.indexed.changed() => Next::Released,
+            entries = self.reader.next(BATCH_BYTES) => Next::Entries(entries),
+            () = self.closed.cancelled() => Next::Closed,
+        }
+    }
+
+    fn release(&mut self) {
+        let durable = self.progress.now().durable;
+        let indexed = *self.indexed.borrow_and_update();
+        self.journal.release(&self.id, durable.min(indexed));
+    }
+
+    /// Makes one batch of the records; false when the lane's task is gone.
+    async fn feed(&mut self, entries: Vec<Entry>) -> bool {
+        let Some(last) = entries.last().map(|entry| entry.sequence) else {
+            return true;
+        };
+        let mut batch = Batch {
+            position: Some(Position::encode(&last)),
+            ..Batch::default()
+        };
+        for Entry {
+            sequence, payload, ..
+        } in entries
+        {
+            if let Err(error) = wire::decode_events_into(payload, &mut batch) {
+                tracing::error!(lane = %self.id, sequence, %error, "a record of the journal cannot be read and is left out");
+                metrics::counter!("headgate_journal_unreadable_records_total").increment(1);
+            }
+        }
+        let bytes = u32::try_from(batch.weight().min(self.capacity)).unwrap_or(u32::MAX);
+        let room = std::sync::Arc::clone(&self.room).acquire_many_owned(bytes);
+        let room = tokio::select! {
+            () = self.stop.cancelled() => return false,
+            room = room => room,
+        };
+        let Ok(room) = room else { return false };
+        let submission = Submission {
+            number: last,
+            batch,
+            room,
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            sent = self.queue.send(submission) => sent.is_ok(),
+        }
+    }
+}

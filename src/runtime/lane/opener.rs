@@ -1,0 +1,328 @@
+//! Opens lanes, each once at a time.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use headgate_sdk::{
+    Lane, LaneError, LaneId, LaneSpec, Replay, Str,
+    lane::{LaneOpener, LaneParts, Progress, ProgressState, Restored},
+};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    indexer::EntryIndexer,
+    journaled::{Feeder, Journaled},
+    pulled::Pulled,
+    task::{LaneFigures, LaneTask, Submission},
+};
+use crate::{
+    journal::{Journal, JournalError},
+    pipeline::{
+        LaneContext,
+        stack::{self, PipelinePlan, StackContext},
+    },
+    runtime::{CheckpointError, Checkpoints, Identity},
+};
+
+/// How long a source that was restarted has to let go of its lanes.
+const LET_GO_WITHIN: Duration = Duration::from_secs(5);
+
+/// Opens the lanes of all sources. Clones share it.
+#[derive(Clone)]
+pub(crate) struct LaneFactory(Arc<Shared>);
+
+struct Shared {
+    identity: Identity,
+    checkpoints: Checkpoints,
+    journal: Journal,
+    indexer: EntryIndexer,
+    stack: StackContext,
+    capacity: usize,
+    open: Mutex<HashMap<LaneId, Open>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    abandon: CancellationToken,
+}
+
+/// A lane whose task runs.
+#[derive(Clone)]
+struct Open {
+    source: Str,
+    /// No handle of it is left.
+    closed: CancellationToken,
+    /// Its task has ended.
+    ended: CancellationToken,
+    progress: watch::Receiver<ProgressState>,
+}
+
+/// An open lane, for people and programs.
+#[derive(Debug, Clone)]
+pub struct LaneInfo {
+    /// The lane.
+    pub id: LaneId,
+    /// Its source.
+    pub source: Str,
+    /// Its durable prefix.
+    pub progress: ProgressState,
+}
+
+/// What a source opens its lanes with.
+struct SourceLanes {
+    factory: LaneFactory,
+    source: Str,
+    plan: watch::Receiver<Arc<PipelinePlan>>,
+    paused: watch::Receiver<bool>,
+    revoked: CancellationToken,
+}
+
+impl LaneFactory {
+    /// Lanes of at most `capacity` bytes under way. Their tasks run on `tasks`; feeding from the journal ends with `stop`, waiting
+    /// for sinks with `abandon`.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the checkpoint store cannot be read.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, where the gateway is put together"
+    )]
+    pub(crate) fn new(
+        identity: Identity,
+        checkpoints: Checkpoints,
+        journal: Journal,
+        stack: StackContext,
+        capacity: usize,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+        abandon: CancellationToken,
+    ) -> Result<Self, CheckpointError> {
+        let indexer = EntryIndexer::new(journal.clone(), checkpoints.clone())?;
+        let open = Mutex::default();
+        Ok(Self(Arc::new(Shared {
+            identity,
+            checkpoints,
+            journal,
+            indexer,
+            stack,
+            capacity,
+            open,
+            tasks,
+            stop,
+            abandon,
+        })))
+    }
+
+    /// Brings the entries of journaled lanes into the checkpoint store and keeps doing so.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal cannot be read.
+    pub(crate) async fn follow_journal(&self) -> Result<(), JournalError> {
+        self.0.indexer.catch_up().await?;
+        let factory = self.clone();
+        self.0
+            .tasks
+            .spawn(async move { factory.0.indexer.run(factory.0.stop.clone()).await });
+        Ok(())
+    }
+
+    /// What `source` opens its lanes with.
+    #[must_use]
+    pub(crate) fn for_source(
+        &self,
+        source: Str,
+        plan: watch::Receiver<Arc<PipelinePlan>>,
+        paused: watch::Receiver<bool>,
+        revoked: CancellationToken,
+    ) -> headgate_sdk::Lanes {
+        headgate_sdk::Lanes::new(Arc::new(SourceLanes {
+            factory: self.clone(),
+            source,
+            plan,
+            paused,
+            revoked,
+        }))
+    }
+
+    /// All open lanes, by id.
+    #[must_use]
+    pub(crate) fn lanes(&self) -> Vec<LaneInfo> {
+        let open = self.0.open.lock();
+        let mut lanes: Vec<_> = open
+            .iter()
+            .filter(|(_, lane)| !lane.ended.is_cancelled())
+            .map(|(id, lane)| LaneInfo {
+                id: id.clone(),
+                source: lane.source.clone(),
+                progress: lane.progress.borrow().clone(),
+            })
+            .collect();
+        lanes.sort_by(|a, b| a.id.cmp(&b.id));
+        lanes
+    }
+}
+
+impl SourceLanes {
+    async fn open(&self, spec: LaneSpec) -> Result<Lane, LaneError> {
+        let shared = &self.factory.0;
+        let id = LaneId::new(&self.source, &spec, &shared.identity.instance);
+        let (progress_sender, progress) = watch::channel(ProgressState::default());
+        let lane = Open {
+            source: self.source.clone(),
+            closed: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            progress: progress.clone(),
+        };
+        self.claim(&id, &lane).await?;
+        // A claim that leads to no lane must not block the next one.
+        let claim = lane.ended.clone().drop_guard();
+
+        shared.checkpoints.flush().await;
+        let restored = shared
+            .checkpoints
+            .restored(&id)
+            .map_err(|error| LaneError::Store {
+                id: id.clone(),
+                message: error.to_string(),
+            })?;
+        let restored = Restored {
+            position: restored.and_then(|stored| stored.position),
+        };
+        let cursor = match (spec.replay, &restored.position) {
+            (Replay::FromJournal, Some(position)) => {
+                Some(position.decode::<u64>().map_err(|error| LaneError::Store {
+                    id: id.clone(),
+                    message: error.to_string(),
+                })?)
+            }
+            _ => None,
+        };
+
+        let (queue, submissions) = mpsc::channel(shared.capacity / Lane::MIN_RESERVATION + 1);
+        let context = Arc::new(LaneContext {
+            id: id.clone(),
+            source: self.source.clone(),
+            tenant: spec.tenant.clone(),
+            replay: spec.replay,
+            shard: shared.identity.shard_of(id.as_str()),
+        });
+        self.spawn_task(&context, submissions, progress_sender, claim.disarm());
+        let backend: Arc<dyn headgate_sdk::lane::LaneBackend> =
+            if spec.replay == Replay::FromJournal {
+                self.spawn_feeder(&id, cursor, queue, progress.clone(), lane.closed.clone());
+                Arc::new(Journaled {
+                    id: id.clone(),
+                    journal: shared.journal.clone(),
+                    checkpoints: shared.checkpoints.clone(),
+                    progress: Progress::new(progress.clone()),
+                    _closed: lane.closed.drop_guard(),
+                })
+            } else {
+                let progress = Progress::new(progress.clone());
+                Arc::new(Pulled::new(
+                    id.clone(),
+                    shared.checkpoints.clone(),
+                    progress,
+                    queue,
+                    lane.closed.drop_guard(),
+                ))
+            };
+        Ok(Lane::new(LaneParts {
+            id,
+            spec,
+            restored,
+            capacity: shared.capacity,
+            progress: Progress::new(progress),
+            revoked: self.revoked.clone(),
+            paused: self.paused.clone(),
+            backend,
+        }))
+    }
+
+    /// Enters the lane into the list of open ones, after its last task has drained.
+    async fn claim(&self, id: &LaneId, lane: &Open) -> Result<(), LaneError> {
+        loop {
+            let last = {
+                let mut open = self.factory.0.open.lock();
+                match open.get(id) {
+                    Some(last) if !last.ended.is_cancelled() => last.clone(),
+                    _ => {
+                        open.insert(id.clone(), lane.clone());
+                        return Ok(());
+                    }
+                }
+            };
+            if tokio::time::timeout(LET_GO_WITHIN, last.closed.cancelled())
+                .await
+                .is_err()
+            {
+                let reason =
+                    "it is open already, in this source or another of the same name".to_owned();
+                return Err(LaneError::Refused {
+                    id: id.clone(),
+                    reason,
+                });
+            }
+            tokio::select! {
+                () = last.ended.cancelled() => {}
+                () = self.revoked.cancelled() => return Err(LaneError::Closed),
+            }
+        }
+    }
+
+    fn spawn_task(
+        &self,
+        lane: &Arc<LaneContext>,
+        submissions: mpsc::Receiver<Submission>,
+        progress: watch::Sender<ProgressState>,
+        ended: CancellationToken,
+    ) {
+        let shared = &self.factory.0;
+        let task = LaneTask {
+            lane: Arc::clone(lane),
+            submissions,
+            plan: self.plan.clone(),
+            deliver: stack::deliver(&lane.id, lane.shard, &shared.stack),
+            stack: shared.stack.clone(),
+            checkpoints: shared.checkpoints.clone(),
+            progress,
+            abandon: shared.abandon.clone(),
+            figures: LaneFigures::new(lane),
+        };
+        let ended = ended.drop_guard();
+        shared.tasks.spawn(async move {
+            let _ended = ended;
+            task.run().await;
+        });
+    }
+
+    fn spawn_feeder(
+        &self,
+        id: &LaneId,
+        cursor: Option<u64>,
+        queue: mpsc::Sender<Submission>,
+        progress: watch::Receiver<ProgressState>,
+        closed: CancellationToken,
+    ) {
+        let shared = &self.factory.0;
+        let feeder = Feeder {
+            id: id.clone(),
+            journal: shared.journal.clone(),
+            reader: shared.journal.reader(id, cursor.map_or(1, |last| last + 1)),
+            queue,
+            room: Arc::new(Semaphore::new(shared.capacity)),
+            capacity: shared.capacity,
+            progress: Progress::new(progress),
+            indexed: shared.indexer.indexed(),
+            closed,
+            stop: shared.stop.clone(),
+        };
+        shared.tasks.spawn(feeder.run());
+    }
+}
+
+impl LaneOpener for SourceLanes {
+    fn open(&self, spec: LaneSpec) -> BoxFuture<'_, Result<Lane, LaneError>> {
+        Box::pin(self.open(spec))
+    }
+}

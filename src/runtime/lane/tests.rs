@@ -1,0 +1,314 @@
+//! Lanes over a real journal and checkpoint file, with scripted sinks.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use headgate_sdk::{
+    Batch, Data, Entry, Envelope, Lane, LaneSpec, Lanes, Position, Replay, Timestamp,
+};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::LaneFactory;
+use crate::{
+    journal::{self, Journal},
+    pipeline::tests::{
+        context, pipeline, plan,
+        scripted::{Gone, ScriptedSink},
+    },
+    runtime::{Checkpoints, DataDir},
+    segment::RealFiles,
+};
+
+/// A gateway's stores and lanes, without sources.
+struct Rig {
+    factory: LaneFactory,
+    checkpoints: Checkpoints,
+    journal: Journal,
+    plan: watch::Sender<Arc<crate::pipeline::stack::PipelinePlan>>,
+    paused: watch::Sender<bool>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    abandon: CancellationToken,
+    _data_dir: DataDir,
+}
+
+impl Rig {
+    async fn start(folder: &Path, sink: &Arc<ScriptedSink>) -> Self {
+        let data_dir = DataDir::open(folder, None).unwrap();
+        let checkpoints = Checkpoints::open(&data_dir.checkpoints()).unwrap();
+        let (journal, _) =
+            Journal::open(&data_dir.journal(), journal::Config::default(), RealFiles).unwrap();
+        let stack = context(vec![plan(sink, true)], Gone::new());
+        let (tasks, stop, abandon) = (
+            stack.tasks.clone(),
+            CancellationToken::new(),
+            stack.abandon.clone(),
+        );
+        let identity = data_dir.identity().clone();
+        let factory = LaneFactory::new(
+            identity,
+            checkpoints.clone(),
+            journal.clone(),
+            stack,
+            4 << 20,
+            tasks.clone(),
+            stop.clone(),
+            abandon.clone(),
+        )
+        .unwrap();
+        factory.follow_journal().await.unwrap();
+        let plan = watch::Sender::new(Arc::new(pipeline("[]")));
+        let paused = watch::Sender::new(false);
+        Self {
+            factory,
+            checkpoints,
+            journal,
+            plan,
+            paused,
+            tasks,
+            stop,
+            abandon,
+            _data_dir: data_dir,
+        }
+    }
+
+    fn lanes(&self) -> Lanes {
+        self.factory.for_source(
+            "s".into(),
+            self.plan.subscribe(),
+            self.paused.subscribe(),
+            self.stop.child_token(),
+        )
+    }
+
+    async fn open(&self, name: &'static str, replay: Replay) -> Lane {
+        let spec = LaneSpec {
+            name: name.into(),
+            tenant: "default".into(),
+            class: "default".into(),
+            replay,
+        };
+        self.lanes().open(spec).await.unwrap()
+    }
+
+    /// Ends everything without waiting for sinks.
+    async fn crash(self) {
+        self.stop.cancel();
+        self.abandon.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.journal.close();
+        self.checkpoints.close().await;
+    }
+}
+
+fn events(numbers: std::ops::Range<u64>) -> Batch {
+    let event = |n: u64| {
+        Envelope::new(
+            n.to_string(),
+            "urn:s",
+            "a.v1",
+            Timestamp::UNIX_EPOCH,
+            Data::json("{}"),
+        )
+    };
+    Batch {
+        events: numbers.clone().map(event).collect(),
+        position: Some(Position::encode(&numbers.end)),
+        ..Batch::default()
+    }
+}
+
+async fn accept(lane: &Lane, batch: Batch) -> u64 {
+    let permit = lane.reserve(batch.weight()).await.unwrap();
+    permit.send(batch).accepted().await.unwrap()
+}
+
+fn written(sink: &ScriptedSink) -> Vec<u64> {
+    sink.written()
+        .iter()
+        .map(|record| record.id.parse().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn progress_comes_after_the_stored_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = ScriptedSink::new("main", []);
+    let rig = Rig::start(folder.path(), &sink).await;
+    let lane = rig.open("l", Replay::FromSource).await;
+    let mut progress = lane.progress();
+    for n in 0..10 {
+        accept(&lane, events(n * 3..n * 3 + 3)).await;
+    }
+    progress.reached(10).await.unwrap();
+    let stored = rig.checkpoints.restored(lane.id()).unwrap().unwrap();
+    assert_eq!(stored.position.unwrap().decode::<u64>().unwrap(), 30);
+    assert_eq!(written(&sink), (0..30).collect::<Vec<_>>());
+    drop(lane);
+    rig.crash().await;
+
+    let rig = Rig::start(folder.path(), &sink).await;
+    let lane = rig.open("l", Replay::FromSource).await;
+    assert_eq!(lane.restored().unwrap().decode::<u64>().unwrap(), 30);
+    rig.crash().await;
+}
+
+#[tokio::test]
+async fn what_a_journal_accepted_is_delivered_after_a_crash_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let stalled = ScriptedSink::new("main", []);
+    let rig = Rig::start(folder.path(), &stalled).await;
+    let lane = rig.open("l", Replay::FromJournal).await;
+    stalled.stall(lane.id().as_str());
+    for n in 0..10 {
+        accept(&lane, events(n..n + 1)).await;
+    }
+    rig.crash().await;
+    assert!(written(&stalled).is_empty());
+
+    let sink = ScriptedSink::new("main", []);
+    let rig = Rig::start(folder.path(), &sink).await;
+    let lane = rig.open("l", Replay::FromJournal).await;
+    let last = accept(&lane, events(10..11)).await;
+    lane.progress().reached(last).await.unwrap();
+    assert_eq!(written(&sink), (0..11).collect::<Vec<_>>());
+    rig.crash().await;
+
+    let nothing_left = ScriptedSink::new("main", []);
+    let rig = Rig::start(folder.path(), &nothing_left).await;
+    let lane = rig.open("l", Replay::FromJournal).await;
+    let last = accept(&lane, events(11..12)).await;
+    lane.progress().reached(last).await.unwrap();
+    assert_eq!(written(&nothing_left), [11]);
+    rig.crash().await;
+}
+
+#[tokio::test]
+async fn a_stalled_lane_holds_no_other_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..2 {
+        let sink = ScriptedSink::new("main", []);
+        let rig = Rig::start(folder.path(), &sink).await;
+        let stalled = rig.open("stalled", Replay::FromJournal).await;
+        sink.stall(stalled.id().as_str());
+        let free = rig.open("free", Replay::FromJournal).await;
+        for n in 0..20 {
+            accept(&stalled, events(1000 + n..1001 + n)).await;
+            let last = accept(&free, events(round * 20 + n..round * 20 + n + 1)).await;
+            free.progress().reached(last).await.unwrap();
+        }
+        assert_eq!(
+            written(&sink),
+            (round * 20..round * 20 + 20).collect::<Vec<_>>()
+        );
+        assert_eq!(stalled.progress().now().durable, 0);
+        rig.crash().await;
+    }
+    let sink = ScriptedSink::new("main", []);
+    let rig = Rig::start(folder.path(), &sink).await;
+    let _stalled = rig.open("stalled", Replay::FromJournal).await;
+    sink.wait_for(40).await;
+    assert_eq!(
+        written(&sink),
+        (1000..1020).chain(1000..1020).collect::<Vec<_>>()
+    );
+    rig.crash().await;
+}
+
+#[tokio::test]
+async fn entries_of_a_journaled_batch_are_there_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = ScriptedSink::new("main", []);
+    let rig = Rig::start(folder.path(), &sink).await;
+    let lane = rig.open("l", Replay::FromJournal).await;
+    sink.stall(lane.id().as_str());
+    for n in 0..5 {
+        let entries = vec![Entry::put(format!("dedup/{n}"), n.to_string())];
+        accept(
+            &lane,
+            Batch {
+                entries,
+                ..events(n..n + 1)
+            },
+        )
+        .await;
+    }
+    accept(
+        &lane,
+        Batch {
+            entries: vec![Entry::remove("dedup/0")],
+            ..Batch::default()
+        },
+    )
+    .await;
+    rig.crash().await;
+
+    let rig = Rig::start(folder.path(), &sink).await;
+    let lane = rig.open("l", Replay::FromJournal).await;
+    let found = lane.entries("dedup/", None, 10).await.unwrap();
+    let keys: Vec<_> = found.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["dedup/1", "dedup/2", "dedup/3", "dedup/4"]);
+    assert_eq!(lane.entry("dedup/3").await.unwrap().unwrap(), "3");
+    rig.crash().await;
+}
+
+#[tokio::test]
+async fn a_lane_opens_again_only_after_it_has_drained() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = ScriptedSink::new("main", []);
+    let rig = Rig::start(folder.path(), &sink).await;
+    let lane = rig.open("l", Replay::FromSource).await;
+    sink.stall(lane.id().as_str());
+    accept(&lane, events(0..1)).await;
+    drop(lane);
+    let again = tokio::time::timeout(
+        Duration::from_millis(200),
+        rig.open("l", Replay::FromSource),
+    )
+    .await;
+    assert!(
+        again.is_err(),
+        "it opened although its first batch has no outcome"
+    );
+    sink.let_go();
+    let lane = rig.open("l", Replay::FromSource).await;
+    assert_eq!(lane.restored().unwrap().decode::<u64>().unwrap(), 1);
+    rig.crash().await;
+}
+
+#[tokio::test]
+async fn a_paused_lane_lets_nothing_in_until_it_is_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = ScriptedSink::new("main", []);
+    let rig = Rig::start(folder.path(), &sink).await;
+    let lane = rig.open("l", Replay::FromSource).await;
+    rig.paused.send_replace(true);
+    assert!(lane.is_paused());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), lane.reserve(1))
+            .await
+            .is_err()
+    );
+    rig.paused.send_replace(false);
+    accept(&lane, events(0..1)).await;
+    sink.wait_for(1).await;
+    rig.crash().await;
+}
+
+#[tokio::test]
+async fn a_pipeline_is_swapped_between_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = ScriptedSink::new("main", []);
+    let rig = Rig::start(folder.path(), &sink).await;
+    let lane = rig.open("l", Replay::FromSource).await;
+    accept(&lane, events(0..2)).await;
+    lane.progress().reached(1).await.unwrap();
+    rig.plan.send_replace(Arc::new(pipeline(
+        r#"[{"filter": {"equals": {"id": ["3"]}}}]"#,
+    )));
+    accept(&lane, events(2..4)).await;
+    lane.progress().reached(2).await.unwrap();
+    assert_eq!(written(&sink), [0, 1, 3]);
+    rig.crash().await;
+}
