@@ -164,8 +164,19 @@ impl Engine {
         })
     }
 
-    /// Runs until shutdown.
-    pub(super) async fn run(mut self, mut cx: SourceContext) -> Result<(), SourceError> {
+    /// Runs until shutdown. Its lanes are closed when this returns, so that it may be started again at once.
+    pub(super) async fn run(mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let result = self.turn(cx).await;
+        self.lane_tasks.shutdown().await;
+        self.answers.shutdown().await;
+        // Threads that read cannot be stopped, and hold no lane: they end by themselves.
+        self.jobs.abort_all();
+        let ended = async { while self.jobs.join_next().await.is_some() {} };
+        let _still_reading = tokio::time::timeout(Duration::from_millis(500), ended).await;
+        result
+    }
+
+    async fn turn(&mut self, mut cx: SourceContext) -> Result<(), SourceError> {
         // The lane of the source's own tenant is there from the start, so that a refusal shows at once.
         self.lane(&cx.source.tenant.clone()).await?;
         loop {

@@ -1,7 +1,5 @@
 //! The SDK's suite, in the three ways in which files become events: whole files, their records, and what is appended.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{fs, io::Write as _, ops::Range, path::PathBuf};
 
 use headgate_files::Files;

@@ -1,0 +1,193 @@
+//! Crashes between durable and put away, and files that fail.
+
+use std::fs;
+
+use crate::support::{Bench, names};
+use serde_json::json;
+
+fn csv() -> serde_json::Value {
+    json!({ "format": "csv", "max_inflated_size": "1MB" })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_put_away_before_it_is_durable() {
+    for afterwards in ["move", "delete"] {
+        let bench = Bench::new(json!({ "afterwards": afterwards }));
+        bench.world.lanes.hold();
+        let mut bench = bench;
+        bench.start();
+        let path = bench.write("a", "1");
+        bench
+            .until("the event", |bench| {
+                bench
+                    .world
+                    .lanes
+                    .sent()
+                    .values()
+                    .any(|sent| !sent.pending.is_empty())
+            })
+            .await;
+        assert_eq!(bench.status().await["states"]["published"]["count"], 1);
+        assert!(path.exists());
+        // Published, not durable: after a crash it is published again, under the same id.
+        let id = bench.world.lanes.sent().values().next().unwrap().pending[0]
+            .id
+            .clone();
+        bench.crash().await;
+        assert!(path.exists());
+        bench.world.lanes.release();
+        bench.start();
+        let events = bench.until_events(1).await;
+        assert_eq!(events[0].id, id);
+        bench.until_state(&path, "archived").await;
+        assert!(!path.exists());
+        assert_eq!(bench.path("processed/a").exists(), afterwards == "move");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_after_durable_puts_away_without_publishing_again() {
+    // The first run leaves the file where it is, as a crash before the move would.
+    let mut bench = Bench::started(json!({ "afterwards": "leave" }));
+    let path = bench.write("a", "1");
+    bench.until_events(1).await;
+    bench.until_state(&path, "acknowledged").await;
+    bench.crash().await;
+    bench.set("afterwards", json!("move"));
+    bench.start();
+    bench.until_state(&path, "archived").await;
+    assert!(bench.path("processed/a").exists());
+    assert_eq!(bench.events().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_after_the_move_loses_and_repeats_nothing() {
+    let mut bench = Bench::started(json!({ "afterwards": "move" }));
+    let path = bench.write("a", "1");
+    bench.until_events(1).await;
+    // The move is done; that it is noted is held back, and forgotten by the crash.
+    bench.world.lanes.hold();
+    bench
+        .until("the move", |bench| bench.path("processed/a").exists())
+        .await;
+    bench.crash().await;
+    bench.world.lanes.release();
+    bench.start();
+    bench.write("b", "2");
+    bench.until_events(2).await;
+    bench.until_state(&bench.path("b"), "archived").await;
+    assert!(!path.exists());
+    assert_eq!(names(&bench.path("processed")), ["a", "b"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_a_power_cut_undid_is_done_again() {
+    let mut bench = Bench::started(json!({ "afterwards": "move" }));
+    let path = bench.write("a", "1");
+    bench.until_state(&path, "archived").await;
+    bench.stop().await;
+    fs::rename(bench.path("processed/a"), &path).unwrap();
+    bench.start();
+    bench
+        .until("the move", |bench| bench.path("processed/a").exists())
+        .await;
+    bench.until_state(&path, "archived").await;
+    assert_eq!(bench.events().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn duplicates_are_put_away_too() {
+    let bench = Bench::started(json!({ "afterwards": "move" }));
+    let path = bench.write("a", "1");
+    bench.until_state(&path, "archived").await;
+    bench.write("a", "1");
+    bench.write("b", "1");
+    bench
+        .until("the move", |bench| bench.path("processed/b").exists())
+        .await;
+    bench
+        .until("the move", |bench| bench.path("processed/a~1").exists())
+        .await;
+    assert_eq!(bench.events().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_file_has_a_note_and_another_chance() {
+    let bench = Bench::started(json!({ "afterwards": "move", "records": csv() }));
+    let mut torn = zstd::encode_all(&b"id,name\n1,x\n"[..], 1).unwrap();
+    torn.truncate(torn.len() - 4);
+    let path = bench.write("in/a.csv.zst", &torn);
+    let failed = bench.path("failed/in/a.csv.zst");
+    let note = bench.path("failed/in/a.csv.zst.error.txt");
+    bench
+        .until("the move", |_| failed.exists() && !path.exists())
+        .await;
+    let letters = bench.rejected();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].reason, "unreadable_file");
+    assert_eq!(letters[0].place.as_deref(), Some("in/a.csv.zst"));
+    let text = fs::read_to_string(&note).unwrap();
+    assert!(
+        text.contains("\"a.csv.zst\" could not be taken over"),
+        "{text}"
+    );
+    let status = bench.status().await;
+    assert_eq!(status["states"]["failed"]["count"], 1);
+    assert_eq!(status["failed"][0]["path"], path.to_str().unwrap());
+    // Moved back as it is, it fails again: it was not remembered as done.
+    fs::rename(&failed, &path).unwrap();
+    bench
+        .until("the second failure", |bench| bench.rejected().len() == 2)
+        .await;
+    bench
+        .until("the move", |_| failed.exists() && !path.exists())
+        .await;
+    // Mended, it is taken.
+    fs::remove_file(&failed).unwrap();
+    let whole = zstd::encode_all(&b"id,name\n1,x\n"[..], 1).unwrap();
+    fs::write(&path, whole).unwrap();
+    bench
+        .until("the file's event", |bench| {
+            bench
+                .events()
+                .iter()
+                .any(|e| e.event_type == "file.uploaded.v1")
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bomb_fails_and_says_which_setting_caps_it() {
+    let bench = Bench::started(json!({ "afterwards": "move", "records": csv() }));
+    let bomb = zstd::encode_all(&vec![b'\n'; 2_000_000][..], 1).unwrap();
+    let path = bench.write("bomb.csv.zst", &bomb);
+    bench.until_state(&path, "failed").await;
+    let reason = bench.stored(&path).unwrap()["why"].clone();
+    assert!(
+        reason.as_str().unwrap().contains("max_inflated_size"),
+        "{reason}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_archive_is_told_and_made_up_for() {
+    let bench = Bench::new(json!({ "afterwards": "move" }));
+    let mut bench = bench;
+    // A file where the folder should be: nothing can be moved there.
+    let obstacle = bench.path("processed");
+    fs::write(&obstacle, "in the way").unwrap();
+    bench.set("exclude", json!(["processed"]));
+    bench.start();
+    let path = bench.write("a", "1");
+    bench.until_events(1).await;
+    bench
+        .until("the warning", |bench| {
+            bench.warnings().contains_key("put_away")
+        })
+        .await;
+    assert!(path.exists());
+    fs::remove_file(&obstacle).unwrap();
+    bench.until_state(&path, "archived").await;
+    assert!(bench.path("processed/a").exists());
+    assert!(!bench.warnings().contains_key("put_away"));
+}

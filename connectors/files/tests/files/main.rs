@@ -1,0 +1,7 @@
+//! The connector over real folders, on lanes in memory.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod afterwards;
+mod behaviour;
+mod conformance;
+mod support;

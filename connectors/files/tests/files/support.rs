@@ -1,0 +1,203 @@
+//! A source on lanes in memory, over folders that are real.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use headgate_files::Files;
+use headgate_sdk::{
+    DeadLetter, Envelope, LaneId,
+    conformance::{Run, World},
+};
+use serde_json::{Value, json};
+
+/// The longest that anything may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A folder, a world, and a source that may run.
+pub(crate) struct Bench {
+    pub(crate) inbox: tempfile::TempDir,
+    pub(crate) world: World,
+    config: Value,
+    run: Option<Run>,
+}
+
+impl Bench {
+    /// With `settings` beside the folder and times that suit tests.
+    pub(crate) fn new(settings: Value) -> Self {
+        let inbox = tempfile::tempdir().unwrap();
+        let mut config = json!({
+            "paths": [inbox.path()],
+            "settle": "50ms",
+            "scan_interval": "1s",
+            "poll_interval": "200ms",
+        });
+        for (key, value) in settings.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        Self {
+            inbox,
+            world: World::new(4 << 20),
+            config,
+            run: None,
+        }
+    }
+
+    pub(crate) fn started(settings: Value) -> Self {
+        let mut bench = Self::new(settings);
+        bench.start();
+        bench
+    }
+
+    pub(crate) fn set(&mut self, key: &str, value: Value) {
+        self.config[key] = value;
+    }
+
+    pub(crate) fn start(&mut self) {
+        assert!(self.run.is_none(), "it runs already");
+        self.run = Some(self.world.start::<Files>(self.config.clone()).unwrap());
+    }
+
+    /// As `kill -9` would: what is not durable is forgotten.
+    pub(crate) async fn crash(&mut self) {
+        self.run.take().unwrap().kill().await;
+        self.world.lanes.crash();
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        self.run.take().unwrap().stop(DEADLINE).await.unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.inbox.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    pub(crate) fn events(&self) -> Vec<Envelope> {
+        let sent = self.world.lanes.sent();
+        sent.into_values().flat_map(|sent| sent.durable).collect()
+    }
+
+    pub(crate) fn rejected(&self) -> Vec<DeadLetter> {
+        let sent = self.world.lanes.sent();
+        sent.into_values().flat_map(|sent| sent.rejected).collect()
+    }
+
+    /// Subjects of the durable events, in order.
+    pub(crate) fn subjects(&self) -> Vec<String> {
+        self.events().iter().map(subject).collect()
+    }
+
+    /// Waits until `count` events are durable, and returns them.
+    pub(crate) async fn until_events(&self, count: usize) -> Vec<Envelope> {
+        self.until(&format!("{count} events"), |bench| {
+            bench.events().len() >= count
+        })
+        .await;
+        let events = self.events();
+        assert_eq!(events.len(), count, "{:?}", self.subjects());
+        events
+    }
+
+    /// Waits until something holds.
+    pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let waited = tokio::time::timeout(DEADLINE, async {
+            while !holds(self) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        if waited.await.is_err() {
+            panic!(
+                "waited in vain for {what}; events: {:?}, status: {:?}, {:?}",
+                self.subjects(),
+                self.status().await,
+                self.warnings()
+            );
+        }
+    }
+
+    /// Waits until nothing is on its way: everything in the folder was seen by a scan that began after this call, and is at rest.
+    pub(crate) async fn settled(&self) {
+        let marker = self.path(&format!("marker-{}.end", fastrand()));
+        fs::write(&marker, marker.to_str().unwrap()).unwrap();
+        let name = marker.file_name().unwrap().to_str().unwrap().to_owned();
+        self.until("the marker's event", |bench| {
+            bench.subjects().contains(&name)
+        })
+        .await;
+        let waited = tokio::time::timeout(DEADLINE, async {
+            loop {
+                let status = self.status().await;
+                let busy = ["discovered", "stable", "published"]
+                    .iter()
+                    .any(|state| status["states"][state]["count"] != 0);
+                if !busy {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(
+            waited.await.is_ok(),
+            "never at rest: {}",
+            self.status().await
+        );
+    }
+
+    pub(crate) async fn status(&self) -> Value {
+        let run = self.run.as_ref().unwrap();
+        run.control("status", json!({})).await.unwrap()
+    }
+
+    pub(crate) fn warnings(&self) -> BTreeMap<String, String> {
+        self.run.as_ref().unwrap().status.warnings()
+    }
+
+    /// The stored state of a file.
+    pub(crate) fn stored(&self, path: &Path) -> Option<Value> {
+        let lane = LaneId::from_stored("subject/");
+        let entries = self.world.lanes.stored_entries(&lane);
+        let key = headgate_files::ledger::key::file(path);
+        Some(serde_json::from_slice(entries.get(&key)?).unwrap())
+    }
+
+    pub(crate) async fn until_state(&self, path: &Path, state: &str) {
+        self.until(&format!("{} to be {state}", path.display()), |bench| {
+            bench.stored(path).is_some_and(|entry| entry["s"] == state)
+        })
+        .await;
+    }
+}
+
+pub(crate) fn subject(event: &Envelope) -> String {
+    event.subject.as_ref().unwrap().to_string()
+}
+
+pub(crate) fn data(event: &Envelope) -> Value {
+    serde_json::from_slice(event.data.bytes().unwrap()).unwrap()
+}
+
+/// Names in a folder, sorted.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn fastrand() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
