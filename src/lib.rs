@@ -13,3 +13,4 @@ pub mod pipeline;
 pub mod runtime;
 pub mod segment;
 pub mod sink;
+pub mod trial;

@@ -17,6 +17,7 @@ mod schema;
 mod sources;
 mod status;
 mod tail;
+mod test;
 mod validate;
 
 #[cfg(test)]
@@ -53,6 +54,8 @@ struct Cli {
 enum Command {
     /// Checks a configuration without starting anything.
     Validate(validate::Args),
+    /// Tries a configuration on events, against what is expected to come out.
+    Test(test::Args),
     /// Writes a commented configuration to start from.
     Init(init::Args),
     /// Shows how the gateway, its sources and its sinks are.
@@ -133,6 +136,7 @@ fn command() -> clap::Command {
 async fn run(command: Command, context: Context) -> Done {
     match command {
         Command::Validate(args) => validate::run(args, &context).await,
+        Command::Test(args) => test::run(&args, &context),
         Command::Init(args) => init::run(&args, &context),
         Command::Status(args) => status::run(args, &context).await,
         Command::Sources(args) => sources::run(args, &context).await,

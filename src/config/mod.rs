@@ -14,6 +14,7 @@
 
 mod across;
 mod check;
+mod document;
 mod error;
 mod explain;
 mod load;
@@ -26,8 +27,9 @@ mod suggest;
 mod tree;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+pub use document::document;
 pub use error::{ConfigError, Finding};
 pub use load::{DEFAULT_FILE, LoadError, Loaded, Loader, Outline, json_pointer};
 pub use model::{

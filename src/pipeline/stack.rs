@@ -18,7 +18,7 @@ use super::{
     rate_limit::{self, Door, RateLimitLayer},
     retry::RetryLayer,
     route::{self, RouteLayer},
-    step::StepLayer,
+    step::{EventStep, StepLayer},
     timeout::TimeoutLayer,
 };
 use crate::sink::Sink;
@@ -141,8 +141,20 @@ impl PipelinePlan {
         )
     }
 
+    /// The steps that look at one event after another, by name and in order, with state in `states`: what a trial runs without
+    /// sinks behind it. Limits are not among them.
+    #[must_use]
+    pub fn event_steps(&self, states: &LayerStates) -> Vec<(Str, Arc<dyn EventStep>)> {
+        let _ = states;
+        self.steps
+            .iter()
+            .filter_map(|(name, step)| Some((name.clone(), step.event_step(name)?)))
+            .collect()
+    }
+
     /// The route step, or the defaults.
-    fn route(&self) -> (Str, route::Config) {
+    #[must_use]
+    pub fn route(&self) -> (Str, route::Config) {
         let configured = self.steps.iter().find_map(|(name, step)| match step {
             Step::Route(config) => Some((name.clone(), config.clone())),
             _ => None,

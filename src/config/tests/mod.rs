@@ -151,7 +151,9 @@ impl Connector for Pull {
     }
 }
 
-const CONNECTORS: &[Registration] = &[Registration::of::<Push>(), Registration::of::<Pull>()];
+/// Two connectors, for tests of whatever needs a whole configuration.
+pub(crate) const CONNECTORS: &[Registration] =
+    &[Registration::of::<Push>(), Registration::of::<Pull>()];
 
 /// Loads `text` with a small world around it: `SECRET`, `EMPTY`, `PORT` and `DB` are set, `/run/secrets/key` exists.
 fn load(text: &str) -> Result<Loaded, ConfigError> {

@@ -179,12 +179,12 @@ fn the_checked_in_schema_is_current() {
         "/../../config/envelope.schema.json"
     );
     let generated = format!("{:#}\n", schema::schema());
-    if std::env::var_os("UPDATE_GENERATED").is_some() {
+    if std::env::var_os("HEADGATE_REFRESH").is_some() {
         std::fs::write(path, &generated).expect("config/ is writable");
     }
     let checked_in = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         checked_in == generated,
-        "config/envelope.schema.json is stale: run this test with UPDATE_GENERATED=1"
+        "config/envelope.schema.json is stale: run this test with HEADGATE_REFRESH=1"
     );
 }

@@ -1,0 +1,217 @@
+//! `headgate test`
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::Context;
+use super::exit::{Done, Failure};
+use super::output::Colour;
+use crate::config::{Loader, document};
+use crate::trial::{Case, CaseFile, Failed, Outcome, Report, Trial, compare, diff, junit};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Files of cases; every `*.test.yaml` beside the configuration if none is named.
+    cases: Vec<PathBuf>,
+    /// Runs only cases whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Shows the events after each step.
+    #[arg(long)]
+    steps: bool,
+    /// Also writes the results as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Done {
+    let loaded = Loader::new().load(&context.file)?;
+    let trial = Trial::new(&loaded.config);
+    let files = if args.cases.is_empty() {
+        beside(&context.file)?
+    } else {
+        args.cases.clone()
+    };
+    let mut reports = Vec::new();
+    for file in &files {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            Failure::failed(format!(
+                "cannot read the cases in {}: {error}",
+                file.display()
+            ))
+        })?;
+        let cases: CaseFile = document(file, &text).map_err(|error| Failure {
+            code: super::exit::WRONG,
+            message: Some(format!("the cases are wrong\n{error}")),
+        })?;
+        let wanted = |case: &&Case| {
+            args.filter
+                .as_ref()
+                .is_none_or(|filter| case.name.contains(filter.as_str()))
+        };
+        for case in cases.tests.iter().filter(wanted) {
+            reports.push(try_case(&trial, file, case, args.steps, context)?);
+        }
+    }
+    if let Some(path) = &args.junit {
+        std::fs::write(path, junit(&reports)).map_err(|error| {
+            Failure::failed(format!("cannot write {}: {error}", path.display()))
+        })?;
+    }
+    let failed = reports
+        .iter()
+        .filter(|report| report.result.is_err())
+        .count();
+    let summary = format!("{} passed, {failed} failed", reports.len() - failed);
+    if failed > 0 {
+        context
+            .out
+            .line(&context.out.paint(Colour::Bad, &summary))?;
+        return Err(Failure::wrong());
+    }
+    if reports.is_empty() {
+        return Err(Failure::usage(
+            "there are no cases to run; name a file, or loosen `--filter`",
+        ));
+    }
+    Ok(context
+        .out
+        .line(&context.out.paint(Colour::Good, &summary))?)
+}
+
+/// `*.test.yaml` and `*.test.yml` in the folder of the configuration, sorted.
+fn beside(config: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let folder = match config.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let cannot = |error| {
+        Failure::failed(format!(
+            "cannot read the folder {}: {error}",
+            folder.display()
+        ))
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if name.ends_with(".test.yaml") || name.ends_with(".test.yml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    // Several configurations may share a folder: the one that is named like its cases has only those.
+    let stem = config
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    let own = |path: &PathBuf| {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        name.strip_prefix(stem)
+            .is_some_and(|rest| rest.starts_with(".test."))
+    };
+    if files.iter().any(own) {
+        files.retain(own);
+    }
+    if files.is_empty() {
+        return Err(Failure::usage(format!(
+            "there is no `*.test.yaml` beside {}; write one, or name a file of cases",
+            config.display()
+        )));
+    }
+    Ok(files)
+}
+
+fn try_case(
+    trial: &Trial<'_>,
+    file: &Path,
+    case: &Case,
+    steps: bool,
+    context: &Context,
+) -> Result<Report, Failure> {
+    let started = Instant::now();
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let outcome = trial.run(case, folder);
+    let result = match &outcome {
+        Ok(outcome) => compare(&case.expect, outcome).map_err(Failed::Mismatch),
+        Err(error) => Err(Failed::Error(error.to_string())),
+    };
+    let report = Report {
+        file: file.display().to_string(),
+        name: case.name.clone(),
+        result,
+        took: started.elapsed(),
+    };
+    let out = context.out;
+    let verdict = match report.result {
+        Ok(()) => out.paint(Colour::Good, "pass"),
+        Err(_) => out.paint(Colour::Bad, "FAIL"),
+    };
+    out.line(&format!(
+        "{verdict} {} {}",
+        out.paint(Colour::Quiet, &report.file),
+        report.name
+    ))?;
+    if let (true, Ok(outcome)) = (steps, &outcome) {
+        show_steps(outcome, context)?;
+    }
+    match &report.result {
+        Ok(()) => {}
+        Err(Failed::Error(message)) => out.line(&format!("     {message}"))?,
+        Err(Failed::Mismatch(mismatch)) => {
+            out.line(&format!(
+                "     {} expected, {} came",
+                out.paint(Colour::Bad, "-"),
+                out.paint(Colour::Good, "+")
+            ))?;
+            for (sign, line) in diff(mismatch) {
+                let line = format!("   {sign} {line}");
+                out.line(&match sign {
+                    '-' => out.paint(Colour::Bad, &line),
+                    '+' => out.paint(Colour::Good, &line),
+                    _ => line,
+                })?;
+            }
+        }
+    }
+    Ok(report)
+}
+
+fn show_steps(outcome: &Outcome, context: &Context) -> Done {
+    let out = context.out;
+    for seen in &outcome.seen {
+        out.line(&format!("  {}", out.paint(Colour::Attention, &seen.step)))?;
+        for letter in &seen.dead_letters {
+            let text = format!("dead letter: {}: {}", letter.reason, letter.message);
+            out.line(&format!(
+                "    {}",
+                out.paint(Colour::Bad, &text.replace('\n', "\n    "))
+            ))?;
+        }
+        for event in &seen.events {
+            let mut line = Vec::new();
+            headgate_sdk::envelope::json::write(event, &mut line);
+            out.line(&format!("    {}", String::from_utf8_lossy(&line)))?;
+        }
+        if seen.events.is_empty() && seen.dead_letters.is_empty() {
+            out.line(&format!(
+                "    {}",
+                out.paint(Colour::Quiet, "nothing left here")
+            ))?;
+        }
+    }
+    for (sink, records) in &outcome.sinks {
+        for record in records {
+            let key = record.key.as_deref().unwrap_or("(none)");
+            let text = format!("{sink}: topic {}, key {key}", record.topic);
+            out.line(&format!("  {}", out.paint(Colour::Good, &text)))?;
+        }
+    }
+    Ok(())
+}
