@@ -8,6 +8,9 @@ pub use registration::{AnySource, Build, Registration, RunCommand};
 
 /// All connectors, in the order in which the reference lists them.
 pub fn registry() -> &'static [Registration] {
-    static REGISTRY: &[Registration] = &[Registration::of::<headgate_files::Files>()];
+    static REGISTRY: &[Registration] = &[
+        Registration::of::<headgate_files::Files>(),
+        Registration::of::<headgate_webhook::Webhook>(),
+    ];
     REGISTRY
 }

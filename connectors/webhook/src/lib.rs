@@ -1,6 +1,17 @@
 //! Headgate's `webhook` connector: vendors' deliveries, verified, deduplicated, and durable before they are answered.
 //!
-//! [`verify`] decides whether a request comes from whom it says; [`presets`] knows how each vendor does it.
+//! | to | see |
+//! |---|---|
+//! | know whether a request comes from whom it says | [`verify`] |
+//! | know how each vendor does it | [`presets`] |
+//! | turn requests into events | [`source`] |
+//! | check, sign and send by hand | [`command`] |
 
+mod client;
+pub mod command;
+mod connector;
 pub mod presets;
+pub mod source;
 pub mod verify;
+
+pub use connector::Webhook;

@@ -28,6 +28,14 @@ pub(super) fn values<'a>(text: &str, name: &str) -> Vec<Cow<'a, str>> {
         .collect()
 }
 
+/// A form's fields as JSON strings, for whoever turns a form into an event.
+pub(crate) fn fields(body: &[u8]) -> impl Iterator<Item = (String, serde_json::Value)> + '_ {
+    pairs(body).map(|(name, value)| {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (text(name), serde_json::Value::String(text(value)))
+    })
+}
+
 /// `+` is a space, `%XX` a byte; a `%` that is no escape stands for itself.
 fn decode(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());

@@ -95,6 +95,22 @@ impl PublicKeys {
         from_bytes(&bytes).map(|key| Self(vec![key]))
     }
 
+    /// Whether all certificates among them are valid at `now`; bare keys always are.
+    #[must_use]
+    pub fn valid_at(&self, now: jiff::Timestamp) -> bool {
+        let now = now.as_second();
+        self.0
+            .iter()
+            .filter_map(|key| key.validity)
+            .all(|(from, until)| (from..=until).contains(&now))
+    }
+
+    /// Whether a key of that name is among them, or one without a name.
+    #[must_use]
+    pub fn has(&self, kid: Option<&str>) -> bool {
+        !self.named(kid).is_empty()
+    }
+
     /// The keys to try for `kid`: the one of that name, else those without a name.
     pub(super) fn named<'k>(&'k self, kid: Option<&str>) -> Vec<&'k PublicKey> {
         let named: Vec<_> = self

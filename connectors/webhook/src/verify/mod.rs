@@ -34,6 +34,10 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use form::fields as form_pairs;
+pub(crate) use mac::{equal, sha256};
+pub(crate) use sns::amazon_path;
+
 pub use diagnose::{Explanation, explain};
 pub use json::pointer as json_pointer;
 pub use key::{KeyLookup, KeyRequest, NoLookup, PrivateKey, PublicKey, PublicKeys};

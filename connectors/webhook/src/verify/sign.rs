@@ -170,6 +170,15 @@ impl Signer {
         Ok(Self { verifier, private })
     }
 
+    /// Whether it sends a signature; otherwise it sends the secret itself.
+    #[must_use]
+    pub fn covers_request(&self) -> bool {
+        !matches!(
+            self.verifier.scheme.alg,
+            Algorithm::Token | Algorithm::Basic
+        )
+    }
+
     /// Signs `draft` as sent at `now`. What the scheme needs and the draft lacks (ids, nonces, required headers) is made up.
     ///
     /// # Errors

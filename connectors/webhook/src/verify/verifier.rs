@@ -143,6 +143,11 @@ impl Verifier {
         &self.scheme
     }
 
+    /// The HMAC of `message` under the first secret, which some handshakes ask for.
+    pub(crate) fn first_mac(&self, message: &[u8]) -> Option<Vec<u8>> {
+        Some(self.macs.first()?.compute(&[message.into()]))
+    }
+
     /// Whether the public URL is part of what is signed.
     #[must_use]
     pub fn needs_url(&self) -> bool {
