@@ -14,6 +14,7 @@ mod offline;
 mod openapi;
 mod problem;
 mod routes;
+mod running;
 mod server;
 mod stored;
 
@@ -28,4 +29,5 @@ pub use client::Client;
 pub use gateway::{Answer, Gateway, GatewayError, LogLines, SourceAction};
 pub use offline::Offline;
 pub use openapi::openapi;
+pub use running::Running;
 pub use server::serve;

@@ -13,6 +13,7 @@ mod init;
 mod output;
 mod own;
 mod reload;
+mod run;
 mod schema;
 mod sources;
 mod status;
@@ -52,6 +53,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs the gateway until SIGTERM or SIGINT.
+    Run(run::Args),
     /// Checks a configuration without starting anything.
     Validate(validate::Args),
     /// Tries a configuration on events, against what is expected to come out.
@@ -135,6 +138,7 @@ fn command() -> clap::Command {
 
 async fn run(command: Command, context: Context) -> Done {
     match command {
+        Command::Run(args) => run::run(args, &context).await,
         Command::Validate(args) => validate::run(args, &context).await,
         Command::Test(args) => test::run(&args, &context),
         Command::Init(args) => init::run(&args, &context),
