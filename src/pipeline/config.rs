@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    filter, keep_fields, max_age, max_hops, rate_limit, remove, rename, route, set,
+    dedup, filter, keep_fields, max_age, max_hops, rate_limit, remove, rename, route, set,
     step::EventStep, transform, validate,
 };
 
@@ -32,6 +32,8 @@ pub enum Step {
     KeepFields(keep_fields::Config),
     /// Checks JSON data against a JSON Schema.
     Validate(validate::Config),
+    /// Drops events whose key another event had before.
+    Dedup(dedup::Config),
     /// Takes care of stale events.
     MaxAge(max_age::Config),
     /// Ends chains of events that come back again and again.
@@ -55,6 +57,7 @@ impl Step {
             Self::Rename(config) => ("rename", config.name.as_ref()),
             Self::KeepFields(config) => ("keep_fields", config.name.as_ref()),
             Self::Validate(config) => ("validate", config.name.as_ref()),
+            Self::Dedup(config) => ("dedup", config.name.as_ref()),
             Self::MaxAge(config) => ("max_age", config.name.as_ref()),
             Self::MaxHops(config) => ("max_hops", config.name.as_ref()),
             Self::RateLimit(config) => ("rate_limit", config.name.as_ref()),
@@ -81,7 +84,7 @@ impl Step {
             Self::Validate(config) => Arc::new(validate::ValidateStep::new(config, name)),
             Self::MaxAge(config) => Arc::new(max_age::MaxAgeStep::new(config, name)),
             Self::MaxHops(config) => Arc::new(max_hops::MaxHopsStep::new(config, name)),
-            Self::RateLimit(_) | Self::Route(_) => return None,
+            Self::Dedup(_) | Self::RateLimit(_) | Self::Route(_) => return None,
         })
     }
 }

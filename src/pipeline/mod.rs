@@ -12,6 +12,7 @@ mod batch;
 pub mod breaker;
 mod config;
 pub mod dead_letter;
+pub mod dedup;
 pub mod deliver;
 pub mod filter;
 pub mod json;
@@ -36,7 +37,7 @@ pub mod validate;
 
 pub use batch::{LaneContext, PipelineBatch, PipelineError};
 pub use config::{Pipeline, Step};
-pub use state::LayerStates;
+pub use state::{LayerStates, Mourner};
 
 use tower::util::BoxService;
 

@@ -14,6 +14,7 @@ use super::{
     LayerStates, PipelineService, Step,
     breaker::{self, Breaker, BreakerLayer},
     dead_letter::{DeadLetterLayer, DeadLetterWriter},
+    dedup::{self, DedupLayer},
     deliver::{Deliver, LaneOutlet},
     rate_limit::{self, Door, RateLimitLayer},
     retry::RetryLayer,
@@ -97,6 +98,9 @@ impl PipelinePlan {
             stack = match (step, step.event_step(name)) {
                 // filter, transform, set, remove, rename, keep_fields, validate, max_age, max_hops
                 (_, Some(each_event)) => BoxService::new(StepLayer::new(each_event).layer(stack)),
+                (Step::Dedup(config), _) => {
+                    BoxService::new(self.dedup(config, name, &cx.states).layer(stack))
+                }
                 (Step::RateLimit(config), _) => {
                     BoxService::new(self.rate_limit(config, name, cx).layer(stack))
                 }
@@ -145,11 +149,25 @@ impl PipelinePlan {
     /// sinks behind it. Limits are not among them.
     #[must_use]
     pub fn event_steps(&self, states: &LayerStates) -> Vec<(Str, Arc<dyn EventStep>)> {
-        let _ = states;
-        self.steps
-            .iter()
-            .filter_map(|(name, step)| Some((name.clone(), step.event_step(name)?)))
+        let steps = self.steps.iter();
+        steps
+            .filter_map(|(name, step)| {
+                let each_event: Arc<dyn EventStep> = match step {
+                    Step::Dedup(config) => self.dedup(config, name, states).step(),
+                    step => step.event_step(name)?,
+                };
+                Some((name.clone(), each_event))
+            })
             .collect()
+    }
+
+    fn dedup(&self, config: &dedup::Config, name: &Str, states: &LayerStates) -> DedupLayer {
+        DedupLayer::new(
+            config,
+            name.clone(),
+            states,
+            &format!("{}/{name}", self.name),
+        )
     }
 
     /// The route step, or the defaults.
@@ -171,7 +189,12 @@ pub fn deliver(lane: &LaneId, shard: u32, cx: &StackContext) -> Deliver {
         .iter()
         .map(|plan| outlet(plan, lane, shard, cx))
         .collect();
-    Deliver::new(outlets, Arc::clone(&cx.dead_letters), cx.tasks.clone())
+    Deliver::new(
+        outlets,
+        Arc::clone(&cx.dead_letters),
+        cx.states.clone(),
+        cx.tasks.clone(),
+    )
 }
 
 /// The stack in front of one sink, for one lane.
@@ -182,6 +205,7 @@ fn outlet(plan: &SinkPlan, lane: &LaneId, shard: u32, cx: &StackContext) -> Lane
         .layer(DeadLetterLayer::new(
             plan.sink.name(),
             Arc::clone(&cx.dead_letters),
+            cx.states.clone(),
         ))
         // Holds everything until it is durable and sends it again, in order.
         .layer(RetryLayer::new(

@@ -6,12 +6,66 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use headgate_sdk::DeadLetter;
+
+use crate::runtime::Checkpoints;
+
 /// States of layers by name: `{pipeline}/{step}`. A stack that is built anew finds the state of the step of the same name,
 /// so that a reload neither forgets a limit nor closes a breaker. Clones share it.
 #[derive(Clone, Default)]
-pub struct LayerStates(Arc<Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>>);
+pub struct LayerStates(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    states: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
+    mourners: Mutex<Vec<Arc<dyn Mourner>>>,
+    store: Option<Checkpoints>,
+}
+
+/// A state that has to know which events ended in the dead letters.
+pub trait Mourner: Send + Sync + 'static {
+    /// These did.
+    fn dead_lettered(&self, letters: &[DeadLetter]);
+}
 
 impl LayerStates {
+    /// States that outlive the process, in `store`; the default ones do not.
+    #[must_use]
+    pub fn stored_in(store: Checkpoints) -> Self {
+        Self(Arc::new(Inner {
+            store: Some(store),
+            ..Inner::default()
+        }))
+    }
+
+    /// Where states are stored, if they are.
+    #[must_use]
+    pub fn store(&self) -> Option<&Checkpoints> {
+        self.0.store.as_ref()
+    }
+
+    /// Tells `mourner` of all dead letters from now on.
+    pub fn mourn(&self, mourner: Arc<dyn Mourner>) {
+        self.0
+            .mourners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(mourner);
+    }
+
+    /// These events ended in the dead letters.
+    pub fn dead_lettered(&self, letters: &[DeadLetter]) {
+        for mourner in self
+            .0
+            .mourners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            mourner.dead_lettered(letters);
+        }
+    }
+
     /// The state of `name`, made by `make` if there is none of this type or if `fits` says that its settings have changed.
     pub fn get<T: Send + Sync + 'static>(
         &self,
@@ -19,7 +73,7 @@ impl LayerStates {
         fits: impl FnOnce(&T) -> bool,
         make: impl FnOnce() -> T,
     ) -> Arc<T> {
-        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.0.states.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = states
             .get(name)
             .cloned()

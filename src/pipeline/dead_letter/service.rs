@@ -10,20 +10,28 @@ use headgate_sdk::{DeadLetter, Str};
 use tower::Service;
 
 use super::DeadLetterWriter;
+use crate::pipeline::LayerStates;
 use crate::sink::{Accepted, Outcome, Rejection, SinkBatch, SinkError};
 
 /// A lane's way into a sink whose outcome is never [`Outcome::Rejected`].
 pub struct DeadLetters<S> {
     inner: S,
     writer: Arc<dyn DeadLetterWriter>,
+    states: LayerStates,
     step: Str,
 }
 
 impl<S> DeadLetters<S> {
-    pub(super) fn new(inner: S, writer: Arc<dyn DeadLetterWriter>, step: Str) -> Self {
+    pub(super) fn new(
+        inner: S,
+        writer: Arc<dyn DeadLetterWriter>,
+        states: LayerStates,
+        step: Str,
+    ) -> Self {
         Self {
             inner,
             writer,
+            states,
             step,
         }
     }
@@ -43,7 +51,8 @@ where
     }
 
     fn call(&mut self, batch: Arc<SinkBatch>) -> Self::Future {
-        let (writer, step) = (Arc::clone(&self.writer), self.step.clone());
+        let (writer, states) = (Arc::clone(&self.writer), self.states.clone());
+        let step = self.step.clone();
         let call = self.inner.call(Arc::clone(&batch));
         Box::pin(async move {
             let accepted = call.await?;
@@ -53,7 +62,9 @@ where
                         let letters = rejections
                             .into_iter()
                             .filter_map(|rejection| letter(&batch, &step, rejection));
-                        writer.write(letters.collect()).await;
+                        let letters: Vec<DeadLetter> = letters.collect();
+                        states.dead_lettered(&letters);
+                        writer.write(letters).await;
                         Outcome::Durable
                     }
                     outcome => outcome,

@@ -12,7 +12,7 @@ use tower::{Service, ServiceExt};
 
 use crate::{
     pipeline::{
-        PipelineError,
+        LayerStates, PipelineError,
         dead_letter::DeadLetterWriter,
         route::{RoutedBatch, RoutedRecord},
     },
@@ -43,6 +43,7 @@ struct Outlets {
     /// The one whose stored checkpoint decides where the lane resumes, if it is the only one that does.
     home: Option<usize>,
     dead_letters: Arc<dyn DeadLetterWriter>,
+    states: LayerStates,
     tasks: TaskTracker,
 }
 
@@ -52,6 +53,7 @@ impl Deliver {
     pub fn new(
         outlets: Vec<LaneOutlet>,
         dead_letters: Arc<dyn DeadLetterWriter>,
+        states: LayerStates,
         tasks: TaskTracker,
     ) -> Self {
         let mut required = (0..outlets.len()).filter(|index| outlets[*index].required);
@@ -63,6 +65,7 @@ impl Deliver {
             outlets,
             home,
             dead_letters,
+            states,
             tasks,
         };
         Self {
@@ -95,6 +98,9 @@ impl Service<RoutedBatch> for Deliver {
 
 impl Outlets {
     async fn deliver(&mut self, mut batch: RoutedBatch) -> Result<Accepted, PipelineError> {
+        if !batch.rejected.is_empty() {
+            self.states.dead_lettered(&batch.rejected);
+        }
         let keeper = self
             .home
             .filter(|home| self.outlets[*home].keeps.dead_letters);

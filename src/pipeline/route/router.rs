@@ -232,11 +232,10 @@ mod tests {
 
     use super::*;
 
-    fn route(
-        config: Value,
-        event_type: &str,
-        data: &str,
-    ) -> Result<Vec<(String, Option<String>, Vec<usize>)>, String> {
+    /// Topic, key and the indices of the sinks.
+    type To = (String, Option<String>, Vec<usize>);
+
+    fn route(config: Value, event_type: &str, data: &str) -> Result<Vec<To>, String> {
         let config: Config = serde_json::from_value(config).map_err(|error| error.to_string())?;
         let mut router = Router::new(&config, "route", &["main".into(), "audit".into()]);
         let event = Envelope::new(
@@ -268,7 +267,7 @@ mod tests {
             .collect())
     }
 
-    fn to(topic: &str, key: Option<&str>, sinks: &[usize]) -> (String, Option<String>, Vec<usize>) {
+    fn to(topic: &str, key: Option<&str>, sinks: &[usize]) -> To {
         (topic.to_owned(), key.map(str::to_owned), sinks.to_vec())
     }
 

@@ -56,7 +56,7 @@ impl Gateway {
         let stack = StackContext {
             sinks: sinks.into(),
             dead_letters: dead_letters.clone(),
-            states: LayerStates::default(),
+            states: LayerStates::stored_in(checkpoints.clone()),
             tasks: tasks.clone(),
             abandon: abandon.clone(),
         };
