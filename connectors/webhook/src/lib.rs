@@ -10,6 +10,7 @@
 mod client;
 pub mod command;
 mod connector;
+mod multipart;
 pub mod presets;
 pub mod source;
 pub mod verify;

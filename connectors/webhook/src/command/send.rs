@@ -39,7 +39,7 @@ pub(super) async fn run(options: &Options, cx: &CommandContext<'_>) -> Outcome {
     if options.signing.request.url.is_none() && options.to.is_none() {
         return Err(CommandOutcome::Usage("where to? Give --url".into()));
     }
-    let mut draft = options.signing.request.draft()?;
+    let mut draft = options.signing.draft()?;
     if draft.url.is_none() {
         draft.url.clone_from(&options.to);
     }

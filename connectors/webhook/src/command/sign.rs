@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use headgate_sdk::command::{CommandContext, CommandOutcome};
+use http::{HeaderValue, header::CONTENT_TYPE};
 use jiff::Timestamp;
 
 use super::{Outcome, options, print};
@@ -67,8 +68,25 @@ impl Signing {
         Signer::new(scheme, &keys, private).map_err(failed)
     }
 
-    pub(super) fn sign(&self, signer: &Signer, now: Timestamp) -> Result<Draft, CommandOutcome> {
-        signer.sign(self.request.draft()?, now).map_err(failed)
+    /// The request to sign. A body without a media type is JSON if it reads as JSON.
+    pub(super) fn draft(&self) -> Result<Draft, CommandOutcome> {
+        let mut draft = self.request.draft()?;
+        if !draft.body.is_empty() && !draft.headers.contains_key(CONTENT_TYPE) {
+            let json = serde_json::from_slice::<serde::de::IgnoredAny>(&draft.body).is_ok();
+            let kind = if json {
+                "application/json"
+            } else {
+                "application/octet-stream"
+            };
+            draft
+                .headers
+                .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        Ok(draft)
+    }
+
+    fn sign(&self, signer: &Signer, now: Timestamp) -> Result<Draft, CommandOutcome> {
+        signer.sign(self.draft()?, now).map_err(failed)
     }
 }
 

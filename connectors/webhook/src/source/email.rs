@@ -7,7 +7,8 @@ use headgate_sdk::blobs::BlobStore;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{InboundEmail, multipart};
+use super::InboundEmail;
+use crate::multipart;
 
 /// The event's type.
 pub(super) const EVENT_TYPE: &str = "email.incoming.v1";

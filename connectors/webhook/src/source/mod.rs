@@ -21,7 +21,6 @@ mod handler;
 mod handshake;
 mod intake;
 mod keys;
-mod multipart;
 mod quarantine;
 mod run;
 

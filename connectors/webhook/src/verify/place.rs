@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Incoming, form, json};
+use crate::multipart;
 
 /// Where a value stands: `header:NAME`, `json:/pointer`, `query:NAME` or `form:NAME`; alternatives are separated by ` | `
 /// and the first one present counts.
@@ -80,11 +81,28 @@ impl Spot {
                 .into_iter()
                 .collect(),
             Self::Query(name) => form::values(request.query().unwrap_or_default(), name),
-            Self::Form(name) => std::str::from_utf8(request.body)
-                .map(|body| form::values(body, name))
-                .unwrap_or_default(),
+            Self::Form(name) => form_values(request, name),
         }
     }
+}
+
+/// A field of a form, in either of its two media types.
+fn form_values<'a>(request: &Incoming<'a>, name: &str) -> Vec<Cow<'a, str>> {
+    let content_type = request
+        .headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if let Some(parts) = multipart::parts(content_type, request.body) {
+        return parts
+            .into_iter()
+            .filter(|part| part.name == name && part.filename.is_none())
+            .filter_map(|part| std::str::from_utf8(part.data).ok().map(Cow::Borrowed))
+            .collect();
+    }
+    std::str::from_utf8(request.body)
+        .map(|body| form::values(body, name))
+        .unwrap_or_default()
 }
 
 /// Why a text is no [`Place`].
