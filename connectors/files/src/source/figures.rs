@@ -27,6 +27,9 @@ pub struct Figures {
     pub duplicates: u64,
     /// Failed files, the newest first, at most twenty.
     pub failed: Vec<FailedFile>,
+    /// How many times each folder was read as a whole since the start, at least.
+    #[serde(default)]
+    pub scans: u64,
     /// Whether the source runs: else nothing is known of files that are not yet durable.
     pub running: bool,
 }
@@ -101,6 +104,7 @@ impl Engine {
         }
         let mut figures = Figures {
             running: true,
+            scans: self.folders.iter().map(|f| f.scans).min().unwrap_or(0),
             ..Figures::default()
         };
         let discovered = figures.set(FileState::Discovered, self.tracker.len());

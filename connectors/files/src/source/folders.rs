@@ -36,8 +36,11 @@ pub(crate) struct Watched {
     parts: BTreeMap<PathBuf, (Instant, bool)>,
     troubles: HashSet<String>,
     settle: Duration,
-    /// Whether the folder was ever scanned as a whole.
+    /// Whether the folder was scanned as a whole since it is there.
     pub(crate) scanned: bool,
+    /// How many scans of the whole folder have ended.
+    pub(crate) scans: u64,
+    whole: bool,
 }
 
 /// What to scan next.
@@ -62,6 +65,8 @@ impl Watched {
             troubles: HashSet::new(),
             settle,
             scanned: false,
+            scans: 0,
+            whole: false,
         }
     }
 
@@ -95,6 +100,7 @@ impl Watched {
         if self.next_scan <= now {
             self.scanning = true;
             self.scan_number += 1;
+            self.whole = true;
             self.next_scan = now + Duration::from_secs(24 * 3600);
             return Some(NextScan {
                 start: PathBuf::new(),
@@ -170,7 +176,10 @@ impl Watched {
     /// A scan ended; the next one follows in time.
     pub(crate) fn scanned(&mut self, plan: &Plan, now: Instant) {
         self.scanning = false;
-        self.scanned = true;
+        if std::mem::take(&mut self.whole) {
+            self.scanned = true;
+            self.scans += 1;
+        }
         let interval = if self.watcher.is_some() {
             plan.scan_interval
         } else {

@@ -64,8 +64,8 @@ async fn temporary_names_wait_for_their_rename() {
     bench.write(".hidden/a", "x");
     bench.settled().await;
     fs::rename(part, bench.path("a.pdf")).unwrap();
-    let events = bench.until_events(2).await;
-    assert_eq!(subject(&events[1]), "a.pdf");
+    let events = bench.until_events(1).await;
+    assert_eq!(subject(&events[0]), "a.pdf");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,8 +81,7 @@ async fn the_same_bytes_are_published_once() {
     bench.settled().await;
     fs::rename(bench.path("a"), bench.path("renamed")).unwrap();
     bench.settled().await;
-    let subjects = bench.subjects();
-    assert_eq!(subjects.len(), 4, "{subjects:?}");
+    assert_eq!(bench.subjects(), ["a"]);
     let status = bench.status().await;
     assert_eq!(status["duplicates"], 3);
 }

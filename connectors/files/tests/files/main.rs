@@ -4,4 +4,8 @@
 mod afterwards;
 mod behaviour;
 mod conformance;
+mod growing;
+mod model;
+mod records;
+mod scale;
 mod support;

@@ -32,7 +32,7 @@ impl Bench {
         let mut config = json!({
             "paths": [inbox.path()],
             "settle": "50ms",
-            "scan_interval": "1s",
+            "scan_interval": "300ms",
             "poll_interval": "200ms",
         });
         for (key, value) in settings.as_object().unwrap() {
@@ -125,32 +125,38 @@ impl Bench {
         }
     }
 
-    /// Waits until nothing is on its way: everything in the folder was seen by a scan that began after this call, and is at rest.
+    /// Waits until everything is at rest that lay in the folders when this was called.
     pub(crate) async fn settled(&self) {
-        let marker = self.path(&format!("marker-{}.end", fastrand()));
-        fs::write(&marker, marker.to_str().unwrap()).unwrap();
-        let name = marker.file_name().unwrap().to_str().unwrap().to_owned();
-        self.until("the marker's event", |bench| {
-            bench.subjects().contains(&name)
-        })
-        .await;
+        self.settled_but(&["discovered", "stable", "published"])
+            .await;
+    }
+
+    /// As [`settled`](Self::settled), while durability is held back.
+    pub(crate) async fn sent(&self) {
+        self.settled_but(&["discovered", "stable"]).await;
+    }
+
+    async fn settled_but(&self, states: &[&str]) {
+        let scans = async || self.status().await["scans"].as_u64().unwrap();
         let waited = tokio::time::timeout(DEADLINE, async {
+            // The next scan to end may have begun before.
+            let enough = scans().await + 2;
             loop {
                 let status = self.status().await;
-                let busy = ["discovered", "stable", "published"]
-                    .iter()
-                    .any(|state| status["states"][state]["count"] != 0);
-                if !busy {
+                let busy = states.iter().any(|s| status["states"][s]["count"] != 0);
+                if !busy && status["scans"].as_u64().unwrap() >= enough {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
-        assert!(
-            waited.await.is_ok(),
-            "never at rest: {}",
-            self.status().await
-        );
+        if waited.await.is_err() {
+            panic!(
+                "never at rest: {}, {:?}",
+                self.status().await,
+                self.warnings()
+            );
+        }
     }
 
     pub(crate) async fn status(&self) -> Value {
@@ -196,8 +202,11 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn fastrand() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
+/// `long` where `make test-long` runs, else `short`.
+pub(crate) fn scaled<T>(short: T, long: T) -> T {
+    if std::env::var("HEADGATE_TEST_SCALE").is_ok_and(|scale| scale == "long") {
+        long
+    } else {
+        short
+    }
 }
