@@ -1,5 +1,6 @@
 //! The way to the state of a gateway: its admin API if it runs, else its `data_dir` under the lock.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -109,4 +110,15 @@ impl From<LoadError> for AccessError {
     fn from(error: LoadError) -> Self {
         Self::Io(error.to_string())
     }
+}
+
+/// A listener's address as it is reached from the same machine.
+pub(super) fn from_here(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }

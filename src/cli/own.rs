@@ -7,7 +7,7 @@ use headgate_sdk::Str;
 use headgate_sdk::command::{CommandContext, CommandOutcome, ConfiguredSource};
 
 use super::Context;
-use super::access::Access;
+use super::access::{Access, from_here};
 use super::exit::{Done, Failure};
 use crate::config::{LoadError, Loader};
 use crate::connectors::{Registration, registry};
@@ -51,6 +51,7 @@ fn sources(file: &Path, connector: Registration) -> Result<Vec<ConfiguredSource>
         Err(error) => return Err(CommandOutcome::Failed(error.to_string())),
     };
     let instance = Str::new_static("unknown");
+    let http_url = format!("http://{}", from_here(config.globals.http.listen));
     let own = config
         .sources
         .iter()
@@ -59,6 +60,7 @@ fn sources(file: &Path, connector: Registration) -> Result<Vec<ConfiguredSource>
         .map(|source| ConfiguredSource {
             info: config.source_info(source, &instance),
             config: source.keys.expose().clone(),
+            http_url: http_url.clone(),
         })
         .collect())
 }

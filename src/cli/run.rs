@@ -1,7 +1,6 @@
 //! `headgate run`
 
 use std::io::{self, IsTerminal};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
 use super::Context;
+use super::access::from_here;
 use super::exit::{Done, FAILED, Failure};
 use crate::admin::{self, Running};
 use crate::config::{Config, Loader};
@@ -163,15 +163,4 @@ fn first_steps(config: &Config, gateway: &Gateway, context: &Context) -> String 
         true => steps,
         false => format!("\nTry it, in another terminal:\n{steps}"),
     }
-}
-
-/// A listener's address as it is reached from the same machine.
-fn from_here(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }

@@ -2,7 +2,8 @@
 
 use clap::Parser;
 
-use super::{Cli, command, tail};
+use super::{Cli, command, init, tail};
+use crate::config::Loader;
 
 #[test]
 fn the_command_line_is_consistent() {
@@ -54,4 +55,21 @@ fn a_human_line_keeps_the_terminal_safe() {
         colours: false,
     };
     insta::assert_snapshot!(tail::human(out, event), @r#"     7 2026-05-04T12:00:00Z a.v1 github x·[2Jy {"a":"\u0007"}"#);
+}
+
+/// The starter loads: what it names exists, and no variable needs to be set.
+#[test]
+fn the_starter_is_a_configuration() {
+    let starter = init::starter().unwrap_or_else(|failure| panic!("{:?}", failure.message));
+    assert!(!starter.contains("{{"), "a placeholder was left");
+    let loaded = Loader::new()
+        .variables(&|_| None)
+        .read("headgate.yaml".as_ref(), &starter);
+    let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(loaded.warnings, []);
+    assert_ne!(
+        starter,
+        init::starter().unwrap_or_else(|failure| panic!("{:?}", failure.message)),
+        "the secret is not random"
+    );
 }

@@ -39,6 +39,8 @@ pub struct ConfiguredSource {
     pub info: SourceInfo,
     /// Its table, with secrets resolved, ready for the connector's `Config`.
     pub config: Value,
+    /// The gateway's public listener as seen from this machine, such as `http://127.0.0.1:8080`.
+    pub http_url: String,
 }
 
 /// What a connector's command may use.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::config::{reference_page, schema};
+use crate::config::{Loader, reference_page, schema};
 use crate::connectors::registry;
 
 /// Compares a generated text with its checked-in copy; `HEADGATE_REFRESH=1` writes the copy instead.
@@ -70,4 +70,36 @@ fn every_key_is_documented() {
         silent.is_empty(),
         "these keys have no doc comment: {silent:#?}"
     );
+}
+
+/// Every configuration in `config/` loads, without a warning, when its variables are set.
+#[test]
+fn every_example_loads() {
+    let mut seen = 0;
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("config")).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "yaml" && extension != "yml")
+        {
+            continue;
+        }
+        seen += 1;
+        let variable = |name: &str| {
+            Some(
+                if name.ends_with("_URL") {
+                    "postgres://user:password@localhost/db"
+                } else {
+                    "c2VjcmV0LXNlY3JldC1zZWNyZXQ="
+                }
+                .to_owned(),
+            )
+        };
+        let file = |_: &Path| Ok("secret-from-a-file".to_owned());
+        match Loader::new().variables(&variable).files(&file).load(&path) {
+            Ok(loaded) => assert_eq!(loaded.warnings, [], "{}", path.display()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(seen > 0, "there are no examples in config/");
 }

@@ -22,7 +22,7 @@ pub(crate) fn examples(config: &Config, cx: &ExampleContext<'_>) -> Vec<Example>
         return Vec::new();
     };
     let send = format!(
-        "{} webhook send -c {} --source {} --url {url} --body '{BODY}'",
+        "{} webhook send -c {} --source {} --body '{BODY}'",
         cx.program, cx.config_file, cx.source.name
     );
     vec![

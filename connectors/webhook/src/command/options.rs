@@ -7,14 +7,14 @@ use std::{
 
 use clap::Args;
 use headgate_sdk::{
-    command::{CommandContext, CommandOutcome},
+    command::{CommandContext, CommandOutcome, ConfiguredSource},
     config::Secret,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     presets,
-    source::Config,
+    source::{self, Config},
     verify::{self, Draft, Keys},
 };
 
@@ -98,6 +98,23 @@ impl Scheme {
             .unwrap_or_default()
     }
 
+    /// Where the source given with --source is posted to from this machine, and the URL that its sender signs.
+    pub(super) fn addresses(
+        &self,
+        cx: &CommandContext<'_>,
+    ) -> Result<Option<(String, String)>, CommandOutcome> {
+        let Some(name) = &self.source else {
+            return Ok(None);
+        };
+        let (config, source) = configured(name, cx)?;
+        let Some(path) = source::paths(&config, &source.info).into_iter().next() else {
+            return Ok(None);
+        };
+        let local = format!("{}{path}", source.http_url);
+        let signed = source::public_url(&config, &source.info, &path);
+        Ok(Some((local.clone(), signed.unwrap_or(local))))
+    }
+
     /// The scheme and its keys, from the options or the configuration.
     pub(super) fn resolve(
         &self,
@@ -143,21 +160,30 @@ fn from_configuration(
     name: &str,
     cx: &CommandContext<'_>,
 ) -> Result<(verify::Scheme, Keys), CommandOutcome> {
-    let sources = (cx.sources)()?;
-    let source = sources
-        .iter()
-        .find(|source| source.info.name == name)
-        .ok_or_else(|| {
-            CommandOutcome::Usage(format!("the configuration has no webhook source `{name}`"))
-        })?;
-    let config: Config = serde_json::from_value(source.config.clone())
-        .map_err(|error| CommandOutcome::Failed(format!("source `{name}`: {error}")))?;
+    let (config, _) = configured(name, cx)?;
     let scheme = config.resolved_scheme().ok_or_else(|| {
         CommandOutcome::Failed(format!(
             "source `{name}` has neither a known `scheme` nor `verify`"
         ))
     })?;
     Ok((scheme, config.keys()))
+}
+
+/// A source of the configuration and its keys.
+fn configured(
+    name: &str,
+    cx: &CommandContext<'_>,
+) -> Result<(Config, ConfiguredSource), CommandOutcome> {
+    let sources = (cx.sources)()?;
+    let source = sources
+        .into_iter()
+        .find(|source| source.info.name == name)
+        .ok_or_else(|| {
+            CommandOutcome::Usage(format!("the configuration has no webhook source `{name}`"))
+        })?;
+    let config = serde_json::from_value(source.config.clone())
+        .map_err(|error| CommandOutcome::Failed(format!("source `{name}`: {error}")))?;
+    Ok((config, source))
 }
 
 /// A key given as text, or the content of the file of that name.

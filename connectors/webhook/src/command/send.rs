@@ -36,15 +36,24 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(options: &Options, cx: &CommandContext<'_>) -> Outcome {
     let signer = options.signing.signer(cx)?;
-    if options.signing.request.url.is_none() && options.to.is_none() {
-        return Err(CommandOutcome::Usage("where to? Give --url".into()));
-    }
     let mut draft = options.signing.draft()?;
+    let mut to = options.to.clone();
     if draft.url.is_none() {
-        draft.url.clone_from(&options.to);
+        // A source of the configuration says itself where it is.
+        if let Some((local, signed)) = options.signing.scheme.addresses(cx)? {
+            draft.url = Some(signed);
+            to = to.or(Some(local));
+        } else {
+            draft.url.clone_from(&options.to);
+        }
+    }
+    if draft.url.is_none() {
+        return Err(CommandOutcome::Usage(
+            "where to? Give --url, or --source to ask the configuration".into(),
+        ));
     }
     let addressed = |mut signed: crate::verify::Draft| {
-        if let Some(to) = &options.to {
+        if let Some(to) = &to {
             // What signing added to the query (a hash, a signature) goes along.
             let query = signed
                 .url

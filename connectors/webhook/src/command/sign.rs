@@ -24,7 +24,7 @@ pub(super) struct Options {
 #[derive(Debug, Args)]
 pub(super) struct Signing {
     #[command(flatten)]
-    scheme: options::Scheme,
+    pub(super) scheme: options::Scheme,
     #[command(flatten)]
     pub(super) request: options::Request,
     /// The private key of a public-key scheme: PEM, or an Ed25519 seed.

@@ -86,6 +86,22 @@ pub(super) enum Decision {
     Undecided(String),
 }
 
+/// The URL under which a vendor knows an endpoint. A base of the source's `own` that has a path is taken as it is, any other gets
+/// the request's path.
+pub(super) fn public_url(base: &str, own: bool, path_and_query: &str) -> String {
+    let after = base.find("://").map_or(0, |at| at + 3);
+    let has_path = base[after..]
+        .find('/')
+        .is_some_and(|at| after + at + 1 < base.len());
+    if own && has_path {
+        return match path_and_query.split_once('?') {
+            Some((_, query)) => format!("{base}?{query}"),
+            None => base.to_owned(),
+        };
+    }
+    format!("{}{path_and_query}", base.trim_end_matches('/'))
+}
+
 impl Endpoint {
     pub(super) fn timeout(&self) -> Duration {
         self.config.timeout.get()
@@ -94,17 +110,11 @@ impl Endpoint {
     /// The URL that the vendor addressed.
     pub(super) fn url(&self, path_and_query: &str) -> Option<String> {
         let base = self.public_url.as_deref()?;
-        let after = base.find("://").map_or(0, |at| at + 3);
-        let has_path = base[after..]
-            .find('/')
-            .is_some_and(|at| after + at + 1 < base.len());
-        if self.config.public_url.is_some() && has_path {
-            return Some(match path_and_query.split_once('?') {
-                Some((_, query)) => format!("{base}?{query}"),
-                None => base.to_owned(),
-            });
-        }
-        Some(format!("{}{path_and_query}", base.trim_end_matches('/')))
+        Some(public_url(
+            base,
+            self.config.public_url.is_some(),
+            path_and_query,
+        ))
     }
 
     /// Whether the client may send at all.

@@ -29,4 +29,4 @@ pub use config::{
     Respond, SignatureCovers, Tenant,
 };
 pub use run::WebhookSource;
-pub(crate) use run::paths;
+pub(crate) use run::{paths, public_url};

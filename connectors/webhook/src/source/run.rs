@@ -17,7 +17,7 @@ use super::{
     failures::Failures,
     handler::Webhook,
     handshake::Learned,
-    intake::{Endpoint, UniqueIds},
+    intake::{self, Endpoint, UniqueIds},
     keys::Remote,
     quarantine::Quarantine,
 };
@@ -51,6 +51,15 @@ pub(crate) fn paths(config: &Config, info: &SourceInfo) -> Vec<String> {
         .into_iter()
         .map(|(path, _)| path)
         .collect()
+}
+
+/// The URL under which the vendor knows `path`, if a public one is configured.
+pub(crate) fn public_url(config: &Config, info: &SourceInfo, path: &str) -> Option<String> {
+    match (&config.public_url, &info.public_url) {
+        (Some(base), _) => Some(intake::public_url(base, true, path)),
+        (None, Some(base)) => Some(intake::public_url(base, false, path)),
+        (None, None) => None,
+    }
 }
 
 fn doors<'c>(
