@@ -5,7 +5,7 @@
 //! the ids of records, which are made of identity and offset, never change.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
@@ -115,13 +115,30 @@ impl GrowthEntry {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Growing {
     known: Arc<Mutex<HashMap<PathBuf, GrowthEntry>>>,
+    /// Paths that jobs read at present. Identifying is done by one job at a time, or two would find the same rotated file.
+    claimed: Arc<Mutex<HashSet<PathBuf>>>,
     /// Tenants whose entries are read.
-    loaded: std::collections::HashSet<Str>,
+    loaded: HashSet<Str>,
 }
 
 impl Growing {
     fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, GrowthEntry>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Paths that are read by one job until this is dropped.
+struct Claim {
+    claimed: Arc<Mutex<HashSet<PathBuf>>>,
+    paths: Vec<PathBuf>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in &self.paths {
+            claimed.remove(path);
+        }
     }
 }
 
@@ -232,6 +249,12 @@ impl Engine {
             return Err(SourceError::retriable("a lane is closed"));
         }
         match result {
+            // Another job reads it, as the rest of the file that it was rotated from.
+            Err(Reading::Failed(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                let stamp = candidate.stamp;
+                self.tracker
+                    .put_back(key, candidate, stamp, now, Duration::ZERO);
+            }
             Ok(stamp) => {
                 self.readable(&key);
                 let scan = self.folders[usize::from(key.folder)].scan_number;
@@ -257,6 +280,8 @@ struct Piece {
     entry: GrowthEntry,
     /// The entry that this one takes the place of.
     replaces: Option<PathBuf>,
+    /// Whether the entry is not yet stored as it is.
+    is_new: bool,
 }
 
 impl Job {
@@ -284,10 +309,32 @@ impl Job {
         let file = open_beneath(&self.root, &self.key.path)?;
         let stamp = Stamp::of(&file.metadata()?);
         let path = self.root.join(&self.key.path);
-        for piece in self.identify(path, file, &stamp)? {
+        let (pieces, _claim) = self.claim(path, file, &stamp)?;
+        for piece in pieces {
             self.read_piece(piece, batches)?;
         }
         Ok(stamp)
+    }
+
+    /// Identifies what to read, and keeps other jobs from reading it too.
+    fn claim(&self, path: PathBuf, file: File, stamp: &Stamp) -> io::Result<(Vec<Piece>, Claim)> {
+        let lock = self.growing.claimed.lock();
+        let mut claimed = lock.unwrap_or_else(PoisonError::into_inner);
+        if claimed.contains(&path) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let pieces = self.identify(path, file, stamp)?;
+        let mut known = self.growing.lock();
+        for piece in &pieces {
+            known.insert(piece.path.clone(), piece.entry.clone());
+            if let Some(old) = &piece.replaces {
+                known.remove(old);
+            }
+        }
+        let paths: Vec<_> = pieces.iter().map(|piece| piece.path.clone()).collect();
+        claimed.extend(paths.iter().cloned());
+        let claimed = Arc::clone(&self.growing.claimed);
+        Ok((pieces, Claim { claimed, paths }))
     }
 
     /// What to read, in order: the rest of a file that was rotated away, then the file at `path`.
@@ -302,6 +349,7 @@ impl Job {
                     file,
                     entry,
                     replaces: None,
+                    is_new: false,
                 });
                 return Ok(pieces);
             }
@@ -317,6 +365,7 @@ impl Job {
                         file,
                         entry: GrowthEntry { inode, ..entry },
                         replaces: from,
+                        is_new: true,
                     });
                     return Ok(pieces);
                 }
@@ -328,6 +377,7 @@ impl Job {
             file,
             entry,
             replaces: None,
+            is_new: true,
         });
         Ok(pieces)
     }
@@ -343,7 +393,7 @@ impl Job {
             let Some(metadata) = there.ok().filter(fs::Metadata::is_file) else {
                 continue;
             };
-            if neighbour == path
+            if neighbour == *path
                 || metadata.len() < entry.place.offset
                 || self.growing.lock().contains_key(&neighbour)
             {
@@ -365,6 +415,7 @@ impl Job {
                         ..entry.clone()
                     },
                     replaces: None,
+                    is_new: true,
                 }));
             }
         }
@@ -405,15 +456,14 @@ impl Job {
             path,
             file,
             mut entry,
-            replaces,
+            mut replaces,
+            mut is_new,
         } = piece;
         let maker = RecordMaker::growing(
             self.template.clone(),
             &entry.id,
             self.format.shape != Shape::Lines,
         );
-        let mut is_new = self.growing.lock().get(&path) != Some(&entry);
-        let mut replaces = replaces;
         if self.has_first_line(&file, &entry)? {
             let mut reader = Reader::open(&file, &self.format, entry.place)?;
             loop {
@@ -452,11 +502,9 @@ impl Job {
 
     /// Notes an entry, and what stores it.
     fn entries(&self, path: &Path, entry: &GrowthEntry, replaces: Option<PathBuf>) -> Vec<Entry> {
-        let mut known = self.growing.lock();
-        known.insert(path.to_owned(), entry.clone());
+        self.growing.lock().insert(path.to_owned(), entry.clone());
         let mut entries = vec![ledger::put(key::growth(path), entry)];
         if let Some(old) = replaces {
-            known.remove(&old);
             entries.push(Entry::remove(key::growth(&old)));
         }
         entries
