@@ -12,6 +12,7 @@ mod exit;
 mod init;
 mod output;
 mod own;
+mod reference;
 mod reload;
 mod run;
 mod schema;

@@ -15,6 +15,9 @@ pub(super) struct Args {
     /// The OpenAPI document of the admin API instead.
     #[arg(long)]
     openapi: bool,
+    /// The reference page of the command line, in Markdown, instead.
+    #[arg(long)]
+    commands: bool,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Done {
@@ -22,6 +25,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
         return Ok(context
             .out
             .line(reference_page(&schema(registry())).trim_end())?);
+    }
+    if args.commands {
+        return Ok(context.out.line(super::reference::page().trim_end())?);
     }
     let document = if args.openapi {
         openapi()

@@ -73,3 +73,17 @@ fn the_starter_is_a_configuration() {
         "the secret is not random"
     );
 }
+
+#[test]
+fn the_reference_page_is_fresh() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/commands.md");
+    let generated = super::reference::page();
+    if std::env::var_os("HEADGATE_REFRESH").is_some() {
+        std::fs::write(&path, &generated).unwrap();
+    }
+    let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        checked_in == generated,
+        "docs/reference/commands.md is stale; refresh it with `HEADGATE_REFRESH=1 cargo test -p headgate --lib is_fresh` and commit it"
+    );
+}
