@@ -6,12 +6,10 @@ use std::path::Path;
 use headgate_sdk::Str;
 use serde::{Deserialize, Serialize};
 
-use crate::segment::{FileLayer, Sequence};
+use crate::segment::{FileLayer, Sequence, read_file, replace_file};
 
 const NAME: &str = "lanes.json";
-const FRESH_NAME: &str = "lanes.json.new";
 const FORMAT: u32 = 1;
-const MAX_BYTES: u64 = 64 << 20;
 
 /// What was known when everything before `as_of` had been counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,13 +40,9 @@ impl Index {
 
     /// The stored index. `None`: there is none, or it cannot be read; then all segments have to be.
     pub(super) fn load(dir: &Path, files: &dyn FileLayer) -> io::Result<Option<Self>> {
-        let file = match files.open(&dir.join(NAME)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?,
+        let Some(text) = read_file(files, dir, NAME)? else {
+            return Ok(None);
         };
-        let mut text = vec![0; file.length()?.min(MAX_BYTES) as usize];
-        let read = file.read_at(&mut text, 0)?;
-        text.truncate(read);
         match serde_json::from_slice::<Self>(&text) {
             Ok(index) if index.format == FORMAT => Ok(Some(index)),
             _ => {
@@ -60,15 +54,6 @@ impl Index {
 
     pub(super) fn store(&self, dir: &Path, files: &dyn FileLayer) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
-        let fresh = dir.join(FRESH_NAME);
-        match files.remove(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = files.create(&fresh)?;
-        file.write_all_at(&text, 0)?;
-        file.sync_data()?;
-        files.rename(&fresh, &dir.join(NAME))?;
-        files.sync_dir(dir)
+        replace_file(files, dir, NAME, &text)
     }
 }

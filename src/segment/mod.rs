@@ -29,6 +29,7 @@ mod options;
 mod quarantine;
 mod reader;
 mod recovery;
+mod replace;
 mod retention;
 mod scan;
 mod tail;
@@ -47,6 +48,7 @@ pub use options::{Observer, Options};
 pub use quarantine::Corruption;
 pub use reader::Reader;
 pub use recovery::RecoveryReport;
+pub use replace::{read_file, replace_file};
 pub use retention::releasable;
 
 /// The place of a record in its log. The first record of a log has sequence 1; gaps are possible, reuse is not.

@@ -4,6 +4,7 @@ use headgate_sdk::config::HumanDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::log;
 use crate::pipeline::breaker;
 
 /// The keys that sinks of every type have.
@@ -67,21 +68,16 @@ pub enum Buffer {
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The embedded log in `data_dir`, read with `headgate tail`.
-    Log(Log),
+    Log(log::Config),
     /// Standard output, one JSON object a line.
     Stdout(Stdout),
 }
 
 impl Default for Kind {
     fn default() -> Self {
-        Self::Log(Log {})
+        Self::Log(log::Config::default())
     }
 }
-
-/// The embedded log.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Log {}
 
 /// Standard output.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]

@@ -10,7 +10,9 @@
 mod accepted;
 mod batch;
 pub mod config;
+pub mod log;
 mod open;
+pub mod stdout;
 
 pub use accepted::{Accepted, Outcome, Rejection, SinkError};
 pub use batch::{Checkpoint, Record, SinkBatch};
@@ -45,6 +47,11 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Its state for `/readyz` and `headgate status`.
     fn status(&self) -> &Status;
+
+    /// The log that it writes, if that can be read here.
+    fn log(&self) -> Option<&Arc<log::EmbeddedLog>> {
+        None
+    }
 
     /// Writes out what was accepted and lets go of everything. Called once, after all lanes are dropped.
     fn close(&self) -> BoxFuture<'_, ()>;
