@@ -13,6 +13,8 @@ use super::gateway::{Answer, Gateway, GatewayError, LogLines, SourceAction};
 use super::stored;
 use crate::config::Outline;
 use crate::runtime::{Checkpoints, DataDir};
+use crate::segment::RealFiles;
+use crate::sink::log::{self, EmbeddedLog, lines};
 
 /// The state in a `data_dir`, under its lock, for as long as the value lives.
 pub struct Offline {
@@ -103,7 +105,30 @@ impl Gateway for Offline {
         self.not_running()
     }
 
-    fn log<'a>(&'a self, _: &'a LogQuery) -> Answer<'a, LogLines> {
-        self.not_running()
+    fn log<'a>(&'a self, query: &'a LogQuery) -> Answer<'a, LogLines> {
+        async move {
+            let Some((name, _)) = self.outline.sinks.iter().find(|(_, kind)| kind == "log") else {
+                return Err(GatewayError::Refused(
+                    "no sink of this configuration is an embedded log; add one with `type: log`"
+                        .to_owned(),
+                ));
+            };
+            let folder = self.data_dir.log().join(name);
+            let opened = tokio::task::spawn_blocking(move || {
+                EmbeddedLog::open(&folder, log::Config::default(), RealFiles)
+            });
+            let failed = |error: &dyn std::fmt::Display| GatewayError::Failed(error.to_string());
+            let (log, _) = opened
+                .await
+                .map_err(|error| failed(&error))?
+                .map_err(|error| failed(&error))?;
+            // Nothing can come while no gateway runs.
+            let query = LogQuery {
+                follow: false,
+                ..query.clone()
+            };
+            lines(&log, &query)
+        }
+        .boxed()
     }
 }

@@ -13,6 +13,7 @@ use super::gateway::{Answer, Gateway, GatewayError, LogLines, SourceAction};
 use super::stored;
 use crate::config::{Config, LoadError, Loader};
 use crate::runtime;
+use crate::sink::log::lines;
 
 /// A running gateway and where its configuration came from.
 pub struct Running {
@@ -199,12 +200,15 @@ impl Gateway for Running {
         self.reload_now().boxed()
     }
 
-    fn log<'a>(&'a self, _: &'a LogQuery) -> Answer<'a, LogLines> {
+    fn log<'a>(&'a self, query: &'a LogQuery) -> Answer<'a, LogLines> {
         async {
-            Err(GatewayError::Refused(
-                "no sink of this configuration is an embedded log; add one with `type: log`"
-                    .to_owned(),
-            ))
+            match self.gateway.log() {
+                Some(log) => lines(&log, query),
+                None => Err(GatewayError::Refused(
+                    "no sink of this configuration is an embedded log; add one with `type: log`"
+                        .to_owned(),
+                )),
+            }
         }
         .boxed()
     }

@@ -37,7 +37,13 @@ fn open_log(
 ) -> Result<Arc<dyn Sink>, SinkError> {
     let folder = data_dir.log().join(name.as_str());
     let (log, report) = EmbeddedLog::open(&folder, config.clone(), RealFiles).map_err(|error| {
-        SinkError::caused(format!("the embedded log in {} cannot be opened: {error}", folder.display()), error)
+        SinkError::caused(
+            format!(
+                "the embedded log in {} cannot be opened: {error}",
+                folder.display()
+            ),
+            error,
+        )
     })?;
     if report.torn_bytes > 0 {
         tracing::info!(sink = %name, bytes = report.torn_bytes, "an incomplete group at the end of the log was dropped");

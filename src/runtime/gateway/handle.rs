@@ -18,6 +18,7 @@ use crate::{
         lane::{LaneFactory, LaneInfo},
         source::{SourceHandle, SourceReport},
     },
+    sink::log::EmbeddedLog,
 };
 
 /// A running gateway. Clones are handles of the same one.
@@ -143,6 +144,16 @@ impl Gateway {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.inner.journal
+    }
+
+    /// The embedded log, if a sink is one: the first in the order of the configuration.
+    #[must_use]
+    pub fn log(&self) -> Option<Arc<EmbeddedLog>> {
+        self.inner
+            .stack
+            .sinks
+            .iter()
+            .find_map(|plan| plan.sink.log().cloned())
     }
 
     /// The directory that it holds.

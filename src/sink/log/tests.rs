@@ -147,7 +147,11 @@ async fn checkpoints_that_the_index_lacks_are_taken_from_the_log_at_start() {
     );
     assert_eq!(index.entries(&a, "k", None, 100).unwrap().len(), 30);
     assert_eq!(
-        sink.log().unwrap().recover(&"main".into(), &index).await.unwrap(),
+        sink.log()
+            .unwrap()
+            .recover(&"main".into(), &index)
+            .await
+            .unwrap(),
         0,
         "a second start finds nothing new"
     );
