@@ -72,6 +72,58 @@ fn the_starter_is_a_configuration() {
         init::starter().unwrap_or_else(|failure| panic!("{:?}", failure.message)),
         "the secret is not random"
     );
+
+#[test]
+fn cases_that_hold_are_fine_and_others_are_wrong_also_as_junit() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let write = |name: &str, text: &str| std::fs::write(file(name), text).unwrap();
+    write(
+        "headgate.yaml",
+        "sources: { in: { type: webhook, scheme: github, secrets: [a-long-enough-secret] } }\npipeline: [{ filter: { equals: { type: [a.v1] } } }]\n",
+    );
+    let run = |words: &[&str]| {
+        let words = ["headgate", "test"].iter().chain(words);
+        let Cli {
+            command: super::Command::Test(args),
+            ..
+        } = Cli::try_parse_from(words).unwrap()
+        else {
+            panic!("not `test`");
+        };
+        let context = super::Context {
+            file: file("headgate.yaml"),
+            out: super::output::Output {
+                is_terminal: false,
+                colours: false,
+            },
+        };
+        super::test::run(&args, &context).map_err(|failure| failure.code)
+    };
+    assert_eq!(run(&[]), Err(super::exit::USAGE));
+    write(
+        "headgate.test.yaml",
+        "tests: [{ name: kept, event: { type: a.v1 }, expect: { sinks: { main: [{ type: a.v1 }] } } }]\n",
+    );
+    assert_eq!(run(&["--steps"]), Ok(()));
+    assert_eq!(run(&["--filter", "nothing"]), Err(super::exit::USAGE));
+    write(
+        "headgate.test.yaml",
+        "tests: [{ name: kept, event: { type: a.v1 }, expect: { dropped: true } }]\n",
+    );
+    let junit = file("results.xml");
+    assert_eq!(
+        run(&["--junit", junit.to_str().unwrap()]),
+        Err(super::exit::WRONG)
+    );
+    assert!(
+        std::fs::read_to_string(&junit)
+            .unwrap()
+            .contains("failures=\"1\"")
+    );
+    write("headgate.test.yaml", "tests: [{ nam: kept }]\n");
+    assert_eq!(run(&[]), Err(super::exit::WRONG));
+    assert_eq!(run(&["/nowhere.test.yaml"]), Err(super::exit::FAILED));
 }
 
 #[test]
