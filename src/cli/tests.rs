@@ -72,6 +72,7 @@ fn the_starter_is_a_configuration() {
         init::starter().unwrap_or_else(|failure| panic!("{:?}", failure.message)),
         "the secret is not random"
     );
+}
 
 #[test]
 fn cases_that_hold_are_fine_and_others_are_wrong_also_as_junit() {
