@@ -198,7 +198,8 @@ pub fn deliver(lane: &LaneId, shard: u32, cx: &StackContext) -> Deliver {
 }
 
 /// The stack in front of one sink, for one lane.
-fn outlet(plan: &SinkPlan, lane: &LaneId, shard: u32, cx: &StackContext) -> LaneOutlet {
+#[must_use]
+pub fn outlet(plan: &SinkPlan, lane: &LaneId, shard: u32, cx: &StackContext) -> LaneOutlet {
     let queue = (!plan.required).then(|| Arc::clone(&plan.queue));
     let service = ServiceBuilder::new()
         // What the sink refuses for good becomes a dead letter, and then counts as durable.

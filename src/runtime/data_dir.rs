@@ -150,6 +150,12 @@ impl DataDir {
         self.root.join("dead-letters")
     }
 
+    /// The folder of the log in front of a sink with `buffer: log`.
+    #[must_use]
+    pub fn buffer(&self, sink: &str) -> PathBuf {
+        self.root.join("buffers").join(sink)
+    }
+
     /// The folder of the claim-check store.
     #[must_use]
     pub fn blobs(&self) -> PathBuf {

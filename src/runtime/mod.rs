@@ -9,5 +9,6 @@ mod source;
 pub use checkpoints::{CheckpointError, Checkpoints, Commit, StoredCheckpoint};
 pub use data_dir::{DataDir, DataDirError, Identity};
 pub use gateway::{Gateway, GatewayReport, ReloadError, Reloaded, SinkReport, StartError};
+pub(crate) use lane::AckTracker;
 pub use lane::LaneInfo;
 pub use source::{SourceHandle, SourceReport};

@@ -9,6 +9,7 @@
 
 mod accepted;
 mod batch;
+pub mod buffer;
 pub mod config;
 pub mod log;
 mod open;

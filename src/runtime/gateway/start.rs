@@ -2,7 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use headgate_sdk::{Batch, DeadLetter, LaneId, batch::wire, blobs::FolderStore, http::Mounts};
+use headgate_sdk::{
+    Batch, DeadLetter, LaneId, batch::wire, blobs::FolderStore, http::Mounts, status::Status,
+};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -21,11 +23,15 @@ use crate::{
         breaker::Breaker,
         dead_letter::DeadLetterWriter,
         route::SinkSet,
-        stack::{PipelinePlan, SinkPlan, StackContext},
+        stack::{self, PipelinePlan, SinkPlan, StackContext},
     },
     runtime::{Checkpoints, DataDir, lane::LaneFactory, source::Supervisor},
     segment::RealFiles,
-    sink::{self, Sink},
+    sink::{
+        self, Sink,
+        buffer::{self, Buffered, Pump},
+        log::{self, EmbeddedLog},
+    },
 };
 
 /// Bytes that a sink which nobody waits for may hold.
@@ -49,7 +55,10 @@ impl Gateway {
             message: error.to_string(),
         })?;
         let dead_letters = Arc::new(open_dead_letters(&data_dir.dead_letters())?);
-        let sinks = open_sinks(&config, &data_dir, &checkpoints).await?;
+        let OpenedSinks {
+            plans: sinks,
+            buffered,
+        } = open_sinks(&config, &data_dir, &checkpoints).await?;
 
         let tasks = TaskTracker::new();
         let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
@@ -60,6 +69,7 @@ impl Gateway {
             tasks: tasks.clone(),
             abandon: abandon.clone(),
         };
+        start_pumps(buffered, &data_dir, &checkpoints, &stack, &stop)?;
         let lanes = LaneFactory::new(
             data_dir.identity().clone(),
             checkpoints.clone(),
@@ -183,36 +193,95 @@ fn open_dead_letters(folder: &Path) -> Result<DeadLetterStore, StartError> {
     })
 }
 
+/// All sinks, opened.
+struct OpenedSinks {
+    plans: Vec<SinkPlan>,
+    buffered: Vec<BufferedSink>,
+}
+
+/// A sink behind a buffer, and the buffer.
+struct BufferedSink {
+    plan: SinkPlan,
+    log: Arc<EmbeddedLog>,
+}
+
 /// Opens all sinks and brings the checkpoint index up to what they hold.
 async fn open_sinks(
     config: &Config,
     data_dir: &DataDir,
     checkpoints: &Checkpoints,
-) -> Result<Vec<SinkPlan>, StartError> {
-    let mut plans = Vec::with_capacity(config.sinks.len());
+) -> Result<OpenedSinks, StartError> {
+    let mut opened = OpenedSinks {
+        plans: Vec::new(),
+        buffered: Vec::new(),
+    };
     for configured in &config.sinks {
+        let name = &configured.name;
         let failed = |source| StartError::Sink {
-            sink: configured.name.to_string(),
+            sink: name.to_string(),
             source,
         };
-        let sink: Arc<dyn Sink> =
+        let mut sink =
             sink::open(configured, &config.globals, data_dir, checkpoints).map_err(failed)?;
+        let mut status = sink.status().clone();
+        if configured.common.buffer == sink::config::Buffer::Log {
+            let log = open_buffer(&data_dir.buffer(name))?;
+            opened.buffered.push(BufferedSink {
+                plan: sink_plan(configured, sink.clone(), status),
+                log: Arc::clone(&log),
+            });
+            sink = Arc::new(Buffered::new(sink, log));
+            // The sink's own breaker shows on its status; the one of the log in front of it would hide that.
+            status = Status::default();
+        }
         sink.recover(checkpoints).await.map_err(failed)?;
-        let common = &configured.common;
-        plans.push(SinkPlan {
-            breaker: Arc::new(Breaker::new(
-                &configured.name,
-                common.retry.clone(),
-                sink.status().clone(),
-            )),
-            sink,
-            timeout: common.timeout.get(),
-            retry: common.retry.clone(),
-            required: common.required,
-            queue: Arc::new(Semaphore::new(OPTIONAL_SINK_QUEUE_BYTES)),
-        });
+        opened.plans.push(sink_plan(configured, sink, status));
     }
-    Ok(plans)
+    Ok(opened)
+}
+
+fn sink_plan(configured: &config::Sink, sink: Arc<dyn Sink>, status: Status) -> SinkPlan {
+    let common = &configured.common;
+    SinkPlan {
+        sink,
+        breaker: Arc::new(Breaker::new(&configured.name, common.retry.clone(), status)),
+        timeout: common.timeout.get(),
+        retry: common.retry.clone(),
+        required: common.required,
+        queue: Arc::new(Semaphore::new(OPTIONAL_SINK_QUEUE_BYTES)),
+    }
+}
+
+fn open_buffer(folder: &Path) -> Result<Arc<EmbeddedLog>, StartError> {
+    let opened = EmbeddedLog::open(folder, log::Config::default(), RealFiles);
+    let (log, _) = opened.map_err(|error| StartError::Store {
+        folder: folder.to_owned(),
+        message: error.to_string(),
+    })?;
+    Ok(log)
+}
+
+/// Starts reading the buffers.
+fn start_pumps(
+    buffered: Vec<BufferedSink>,
+    data_dir: &DataDir,
+    checkpoints: &Checkpoints,
+    stack: &StackContext,
+    stop: &CancellationToken,
+) -> Result<(), StartError> {
+    for BufferedSink { plan, log } in buffered {
+        let name = plan.sink.name().clone();
+        let lane = buffer::lane_of(&name);
+        let shard = data_dir.identity().shard_of(lane.as_str());
+        let plan = SinkPlan {
+            required: true,
+            ..plan
+        };
+        let way = stack::outlet(&plan, &lane, shard, stack).service;
+        let pump = Pump::new(&name, &log, way, checkpoints.clone())?;
+        stack.tasks.spawn(pump.run(stop.clone()));
+    }
+    Ok(())
 }
 
 /// What the journal holds of sources that the configuration no longer has becomes dead letters.

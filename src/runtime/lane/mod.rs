@@ -19,3 +19,4 @@ mod tracker;
 
 pub(crate) use opener::LaneFactory;
 pub use opener::LaneInfo;
+pub(crate) use tracker::AckTracker;

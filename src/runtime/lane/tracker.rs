@@ -10,7 +10,7 @@ use crate::sink::Checkpoint;
 ///
 /// Invariant: a checkpoint leaves only as part of the contiguous durable prefix.
 #[derive(Debug, Default)]
-pub(super) struct AckTracker {
+pub(crate) struct AckTracker {
     slots: VecDeque<Slot>,
     /// Slots that have left at the front; the index of a slot is its serial minus this.
     left: u64,
@@ -27,16 +27,16 @@ struct Slot {
 
 /// A durable prefix.
 #[derive(Debug)]
-pub(super) struct Prefix {
+pub(crate) struct Prefix {
     /// The delivery number of its last batch.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// The checkpoint after it.
-    pub(super) checkpoint: Checkpoint,
+    pub(crate) checkpoint: Checkpoint,
 }
 
 impl AckTracker {
     /// Adds a batch behind all others and returns its serial.
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         number: u64,
         checkpoint: Checkpoint,
@@ -52,7 +52,7 @@ impl AckTracker {
     }
 
     /// A batch is durable. Returns the prefix that this completes, `None` while an earlier batch is missing.
-    pub(super) fn durable(&mut self, serial: u64) -> Option<Prefix> {
+    pub(crate) fn durable(&mut self, serial: u64) -> Option<Prefix> {
         let index = usize::try_from(serial - self.left).expect("as many slots as fit in memory");
         let slot = &mut self.slots[index];
         slot.durable = true;
@@ -75,7 +75,7 @@ impl AckTracker {
     }
 
     /// Batches that are not durable or wait for an earlier one.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 }

@@ -1,0 +1,90 @@
+//! `kill -9` under load.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::StatusCode;
+use tokio::{sync::Mutex, task::JoinSet};
+
+use crate::support::{gateway::Place, http::Client, scale};
+
+const SECTIONS: &str = r#"
+sources:
+  hooks: { type: webhook, scheme: gitlab-token, secrets: [s3cret] }
+"#;
+
+/// How often each number was answered 202, and the next number of each client.
+type Accepted = Arc<Mutex<BTreeMap<u64, u32>>>;
+
+/// Sends numbered events, one after the other, until the connection breaks.
+async fn send_until_killed(address: SocketAddr, mut number: u64, accepted: Accepted) -> u64 {
+    let Some(mut client) = Client::connect(address).await else {
+        return number;
+    };
+    loop {
+        let body = format!(r#"{{"object_kind":"push","number":{number}}}"#);
+        let headers = [
+            ("x-gitlab-token", "s3cret"),
+            ("content-type", "application/json"),
+        ];
+        let Some((status, _)) = client.post("/webhook/hooks", &headers, body).await else {
+            return number + 1;
+        };
+        assert_eq!(status, StatusCode::ACCEPTED, "event {number}");
+        *accepted.lock().await.entry(number).or_default() += 1;
+        number += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_accepted_webhook_is_in_the_log_exactly_once_after_kill_9() {
+    const CLIENTS: u64 = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::new(folder.path(), SECTIONS);
+    let accepted = Accepted::default();
+    let mut next: Vec<u64> = (0..CLIENTS).map(|client| client * 1_000_000).collect();
+    for round in 0..scale(12, 60) {
+        let running = place.start().await;
+        let mut clients = JoinSet::new();
+        for (client, number) in next.iter().copied().enumerate() {
+            let (address, accepted) = (running.http, Arc::clone(&accepted));
+            clients
+                .spawn(async move { (client, send_until_killed(address, number, accepted).await) });
+        }
+        // A different moment each round, without chance: what fails once fails again.
+        tokio::time::sleep(Duration::from_millis(30 + round * 37 % 300)).await;
+        running.kill();
+        while let Some(ended) = clients.join_next().await {
+            let (client, number) = ended.unwrap();
+            next[client] = number;
+        }
+    }
+    assert!(place.start().await.stop().success());
+
+    let mut logged: BTreeMap<u64, u32> = BTreeMap::new();
+    for event in place.tail() {
+        *logged
+            .entry(event["data"]["number"].as_u64().unwrap())
+            .or_default() += 1;
+    }
+    let accepted = accepted.lock().await;
+    assert!(
+        accepted.len() > 100,
+        "too little was under way to prove anything: {}",
+        accepted.len()
+    );
+    let lost: Vec<_> = accepted
+        .keys()
+        .filter(|number| !logged.contains_key(number))
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "{} of {} accepted events were lost: {lost:?}",
+        lost.len(),
+        accepted.len()
+    );
+    let twice: Vec<_> = logged.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(
+        twice.is_empty(),
+        "events are in the log more than once: {twice:?}"
+    );
+}

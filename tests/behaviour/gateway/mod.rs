@@ -1,0 +1,3 @@
+//! The whole gateway, as a process.
+
+mod crash;

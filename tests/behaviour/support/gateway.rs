@@ -1,0 +1,186 @@
+//! The real binary, started and killed as an operator and a power cut do it.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::http::Client;
+
+/// The longest that a start, a stop or a delivery may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A folder with a configuration, in which a gateway is run again and again.
+pub(crate) struct Place {
+    folder: PathBuf,
+    http: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// A running gateway. It is killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    pub(crate) http: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Place {
+    /// Writes a configuration of `sections` (sources, pipelines, sinks) into `folder`.
+    pub(crate) fn new(folder: &Path, sections: &str) -> Self {
+        let (http, admin) = (free_address(), free_address());
+        let place = Self {
+            folder: folder.to_owned(),
+            http,
+            admin,
+        };
+        place.configure(sections);
+        place
+    }
+
+    /// Writes the configuration anew.
+    pub(crate) fn configure(&self, sections: &str) {
+        let (http, admin, data) = (self.http, self.admin, self.folder.join("data"));
+        let mut file = fs::File::create(self.file()).unwrap();
+        write!(
+            file,
+            "data_dir: {}\nhttp: {{ listen: \"{http}\" }}\nadmin: {{ listen: \"{admin}\" }}\n{sections}",
+            data.display()
+        )
+        .unwrap();
+    }
+
+    /// The configuration file.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.join("headgate.yaml")
+    }
+
+    /// Runs another command of the binary on this configuration and returns what it printed.
+    pub(crate) fn command(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(env!("CARGO_BIN_EXE_headgate"))
+            .args(arguments)
+            .arg("-c")
+            .arg(self.file())
+            .output()
+            .unwrap()
+    }
+
+    /// Starts a gateway and waits until all of its sources are ready.
+    pub(crate) async fn start(&self) -> Running {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("stderr.log"))
+            .unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_headgate"))
+            .args(["run", "-c"])
+            .arg(self.file())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut running = Running {
+            child,
+            http: self.http,
+            admin: self.admin,
+        };
+        let started = Instant::now();
+        loop {
+            if let Some(status) = running.child.try_wait().unwrap() {
+                panic!("the gateway ended with {status}: {}", self.log());
+            }
+            if running.is_ready().await {
+                return running;
+            }
+            assert!(
+                started.elapsed() < DEADLINE,
+                "the gateway did not get ready: {}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What the gateway wrote to its standard error so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("stderr.log")).unwrap_or_default()
+    }
+
+    /// Everything in the embedded log: one structured event each.
+    pub(crate) fn tail(&self) -> Vec<Value> {
+        let output = self.command(&["tail", "--json", "--from-start", "--no-follow"]);
+        assert!(
+            output.status.success(),
+            "tail: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+impl Running {
+    /// The state of the gateway, from `/readyz`.
+    pub(crate) async fn readiness(&self) -> Option<Value> {
+        let mut client = Client::connect(self.admin).await?;
+        let (_, body) = client.get("/readyz").await?;
+        serde_json::from_slice(&body).ok()
+    }
+
+    async fn is_ready(&self) -> bool {
+        let Some(state) = self.readiness().await else {
+            return false;
+        };
+        let sources = state["sources"].as_array().cloned().unwrap_or_default();
+        state["ready"] == true && sources.iter().all(|source| source["state"] == "ready")
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and waits until it has drained.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let asked = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(asked.elapsed() < DEADLINE, "the gateway did not stop");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone_already = self.child.kill();
+        let _gone_already = self.child.wait();
+    }
+}
+
+/// A loopback port that nobody listens on now.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
