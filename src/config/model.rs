@@ -193,6 +193,9 @@ pub struct Http {
     #[serde(default = "Http::default_listen")]
     #[schemars(with = "String", extend("format" = "socket-address"))]
     pub listen: SocketAddr,
+    /// Certificates, to speak TLS (HTTP/1.1 and HTTP/2). Without them, a proxy in front must.
+    #[serde(default)]
+    pub tls: Option<crate::http::TlsConfig>,
 }
 
 impl Http {
@@ -205,6 +208,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: Self::default_listen(),
+            tls: None,
         }
     }
 }

@@ -6,20 +6,27 @@ use headgate_sdk::http::{Body, Peer};
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::Router;
+use super::{Router, Tls, tls};
 
 /// Connections at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 10_000;
 /// The time for a request's headers to arrive.
 const HEADERS_WITHIN: Duration = Duration::from_secs(15);
+/// The time for a TLS handshake.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// The size and number of a request's headers.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 128;
@@ -31,6 +38,7 @@ const MAX_STREAMS: u32 = 256;
 pub struct Listener {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Listener {
@@ -42,7 +50,18 @@ impl Listener {
         let failed = |source| ListenError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address })
+        Ok(Self {
+            listener,
+            address,
+            tls: None,
+        })
+    }
+
+    /// Speaks TLS with these certificates, if there are any.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls.map(Arc::new);
+        self
     }
 
     /// The address it listens on.
@@ -61,6 +80,10 @@ impl Listener {
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let graceful = GracefulShutdown::new();
         let server = Arc::new(server());
+        let follower = self.tls.clone().map(|tls| {
+            let stop = shutdown.clone();
+            tokio::spawn(async move { tls.follow(stop).await })
+        });
         loop {
             let Ok(room) = Arc::clone(&connections).acquire_owned().await else {
                 break;
@@ -80,18 +103,11 @@ impl Listener {
             let watcher = graceful.watcher();
             let (server, router, abandon) =
                 (Arc::clone(&server), Arc::clone(&router), abandon.clone());
+            let tls = self.tls.clone();
             tokio::spawn(async move {
                 let _room = room;
-                let peer = Peer {
-                    address,
-                    tls: false,
-                    certificate_subject: None,
-                };
-                let connection = connection(&server, stream, router, peer);
                 tokio::select! {
-                    ended = watcher.watch(connection) => if let Err(error) = ended {
-                        tracing::debug!(%error, %address, "a connection ended early");
-                    },
+                    () = accept(&server, stream, address, tls, router, watcher) => {}
                     () = abandon.cancelled() => {}
                 }
             });
@@ -100,6 +116,9 @@ impl Listener {
         tokio::select! {
             () = graceful.shutdown() => {}
             () = abandon.cancelled() => {}
+        }
+        if let Some(follower) = follower {
+            let _ended = follower.await;
         }
     }
 }
@@ -121,23 +140,58 @@ fn server() -> auto::Builder<TokioExecutor> {
     server
 }
 
-fn connection<'a>(
-    server: &'a auto::Builder<TokioExecutor>,
+/// Serves one connection to its end.
+async fn accept(
+    server: &auto::Builder<TokioExecutor>,
     stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<Arc<Tls>>,
     router: Arc<Router>,
-    peer: Peer,
-) -> impl hyper_util::server::graceful::GracefulConnection<
-    Error = Box<dyn std::error::Error + Send + Sync>,
-> + Send
-+ use<'a> {
+    watcher: Watcher,
+) {
     let _unimportant = stream.set_nodelay(true);
+    let mut peer = Peer {
+        address,
+        tls: false,
+        certificate_subject: None,
+    };
+    let Some(tls) = tls else {
+        return converse(server, stream, peer, router, watcher).await;
+    };
+    let handshake = TlsAcceptor::from(tls.current()).accept(stream);
+    match tokio::time::timeout(HANDSHAKE_WITHIN, handshake).await {
+        Ok(Ok(stream)) => {
+            peer.tls = true;
+            peer.certificate_subject = stream
+                .get_ref()
+                .1
+                .peer_certificates()
+                .and_then(|chain| tls::subject(chain.first()?));
+            converse(server, stream, peer, router, watcher).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, %address, "a TLS handshake failed"),
+        Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
+    }
+}
+
+async fn converse(
+    server: &auto::Builder<TokioExecutor>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    router: Arc<Router>,
+    watcher: Watcher,
+) {
+    let address = peer.address;
     let service = service_fn(move |request: Request<Incoming>| {
         let router = Arc::clone(&router);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
         async move { Ok::<_, Infallible>(router.answer(request).await) }
     });
-    server.serve_connection(TokioIo::new(stream), service)
+    let connection = server.serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, %address, "a connection ended early");
+    }
 }
 
 /// A port cannot be listened on.

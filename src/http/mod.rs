@@ -7,6 +7,11 @@
 
 mod listener;
 mod router;
+mod tls;
+
+#[cfg(test)]
+mod tests;
 
 pub use listener::{ListenError, Listener};
 pub use router::Router;
+pub use tls::{Tls, TlsConfig, TlsError};

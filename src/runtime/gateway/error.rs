@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    http::ListenError,
+    http::{ListenError, TlsError},
     journal::JournalError,
     runtime::{CheckpointError, DataDirError},
     sink::SinkError,
@@ -40,6 +40,9 @@ pub enum StartError {
     /// The public listener.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Its certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The configuration has more sinks than a lane can be routed to.
     #[error("{0} sinks are configured; the most is 64")]
     TooManySinks(usize),

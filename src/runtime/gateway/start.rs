@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::{self, Config},
     dead_letters::DeadLetterStore,
-    http::{Listener, Router},
+    http::{Listener, Router, Tls},
     journal::{self, Journal},
     pipeline::{
         LayerStates,
@@ -83,7 +83,9 @@ impl Gateway {
         lanes.follow_journal().await?;
         bury_removed_sources(&config, &journal, &checkpoints, &*dead_letters).await?;
 
-        let listener = Listener::bind(config.globals.http.listen).await?;
+        let http = &config.globals.http;
+        let tls = http.tls.clone().map(Tls::load).transpose()?;
+        let listener = Listener::bind(http.listen).await?.with_tls(tls);
         let router = Arc::new(Router::default());
         let address = listener.address();
         let gateway = Self {
