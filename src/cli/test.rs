@@ -185,7 +185,8 @@ fn try_case(
 
 fn show_steps(outcome: &Outcome, context: &Context) -> Done {
     let out = context.out;
-    for seen in &outcome.seen {
+    // Behind the last one, the route, events are records of sinks.
+    for (index, seen) in outcome.seen.iter().enumerate() {
         out.line(&format!("  {}", out.paint(Colour::Attention, &seen.step)))?;
         for letter in &seen.dead_letters {
             let text = format!("dead letter: {}: {}", letter.reason, letter.message);
@@ -199,7 +200,8 @@ fn show_steps(outcome: &Outcome, context: &Context) -> Done {
             headgate_sdk::envelope::json::write(event, &mut line);
             out.line(&format!("    {}", String::from_utf8_lossy(&line)))?;
         }
-        if seen.events.is_empty() && seen.dead_letters.is_empty() {
+        let routed = index + 1 >= outcome.seen.len();
+        if seen.events.is_empty() && seen.dead_letters.is_empty() && !routed {
             out.line(&format!(
                 "    {}",
                 out.paint(Colour::Quiet, "nothing left here")

@@ -18,7 +18,7 @@ use super::{
     deliver::{Deliver, LaneOutlet},
     rate_limit::{self, Door, RateLimitLayer},
     retry::RetryLayer,
-    route::{self, RouteLayer},
+    route::{self, HotKeys, RouteLayer},
     step::{EventStep, StepLayer},
     timeout::TimeoutLayer,
 };
@@ -93,7 +93,11 @@ impl PipelinePlan {
             .map(|plan| plan.sink.name().clone())
             .collect();
         let (route_step, route) = self.route();
-        let mut stack = BoxService::new(RouteLayer::new(&route, route_step, &names).layer(deliver));
+        let mut routing = RouteLayer::new(&route, route_step.clone(), &names);
+        if route.hot_key_percent < 100 {
+            routing = routing.watching(self.hot_keys(&route, &route_step, cx));
+        }
+        let mut stack = BoxService::new(routing.layer(deliver));
         for (name, step) in self.steps.iter().rev() {
             stack = match (step, step.event_step(name)) {
                 // filter, transform, set, remove, rename, keep_fields, validate, max_age, max_hops
@@ -167,6 +171,20 @@ impl PipelinePlan {
             name.clone(),
             states,
             &format!("{}/{name}", self.name),
+        )
+    }
+
+    fn hot_keys(&self, route: &route::Config, step: &Str, cx: &StackContext) -> Arc<HotKeys> {
+        let sinks = || {
+            cx.sinks
+                .iter()
+                .map(|plan| plan.sink.status().clone())
+                .collect()
+        };
+        cx.states.get(
+            &format!("{}/{step}", self.name),
+            |known: &HotKeys| known.has_percent(route.hot_key_percent),
+            || HotKeys::new(route.hot_key_percent, sinks()),
         )
     }
 

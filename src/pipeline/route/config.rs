@@ -36,6 +36,11 @@ pub struct Config {
     /// What becomes of an event that no rule matches.
     #[serde(default)]
     pub unmatched: Unmatched,
+    /// The share of a topic's records, in percent, at which a single key is a warning in `/readyz`: its partition does all the
+    /// work. 100 never warns.
+    #[serde(default = "default_hot_key_percent")]
+    #[schemars(range(min = 1, max = 100))]
+    pub hot_key_percent: u8,
 }
 
 /// Where some of the events go.
@@ -114,6 +119,10 @@ impl Config {
     }
 }
 
+const fn default_hot_key_percent() -> u8 {
+    50
+}
+
 fn default_topic() -> Template {
     Template::parse("{tenantid}.{type}").expect("the default topic is a template")
 }
@@ -133,6 +142,7 @@ impl Default for Config {
             rules: Vec::new(),
             matching: Matching::default(),
             unmatched: Unmatched::default(),
+            hot_key_percent: default_hot_key_percent(),
         }
     }
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use headgate_sdk::Str;
 use tower::Layer;
 
-use super::{Config, Route, Router};
+use super::{Config, HotKeys, Route, Router};
 
 /// Turns a service of routed batches into one of pipeline batches.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RouteLayer {
     config: Arc<Config>,
     sinks: Arc<[Str]>,
     step: Str,
+    hot_keys: Option<Arc<HotKeys>>,
 }
 
 impl RouteLayer {
@@ -23,7 +24,15 @@ impl RouteLayer {
             config: Arc::new(config.clone()),
             sinks: all.into(),
             step: step.into(),
+            hot_keys: None,
         }
+    }
+
+    /// Has keys counted by `hot_keys`.
+    #[must_use]
+    pub fn watching(mut self, hot_keys: Arc<HotKeys>) -> Self {
+        self.hot_keys = Some(hot_keys);
+        self
     }
 }
 
@@ -31,9 +40,7 @@ impl<S> Layer<S> for RouteLayer {
     type Service = Route<S>;
 
     fn layer(&self, inner: S) -> Route<S> {
-        Route::new(
-            inner,
-            Router::new(&self.config, self.step.clone(), &self.sinks),
-        )
+        let router = Router::new(&self.config, self.step.clone(), &self.sinks);
+        Route::new(inner, router, self.hot_keys.clone())
     }
 }

@@ -3,6 +3,7 @@
 //! The step turns envelopes into [records](crate::sink::Record); behind it, events have destinations.
 
 mod config;
+mod hot_keys;
 mod layer;
 mod routed;
 mod router;
@@ -10,6 +11,7 @@ mod service;
 mod template;
 
 pub use config::{Config, Matching, Rule, Unmatched};
+pub use hot_keys::HotKeys;
 pub use layer::RouteLayer;
 pub use routed::{RoutedBatch, RoutedRecord, SinkSet};
 pub use router::Router;

@@ -1,22 +1,29 @@
 //! Gives each event its destination.
 
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use tower::Service;
 
-use super::{RoutedBatch, Router};
+use super::{HotKeys, RoutedBatch, Router};
 use crate::pipeline::PipelineBatch;
 
 /// Renders destinations in the call itself: it adds no future of its own.
-#[derive(Debug)]
 pub struct Route<S> {
     inner: S,
     router: Router,
+    hot_keys: Option<Arc<HotKeys>>,
 }
 
 impl<S> Route<S> {
-    pub(super) fn new(inner: S, router: Router) -> Self {
-        Self { inner, router }
+    pub(super) fn new(inner: S, router: Router, hot_keys: Option<Arc<HotKeys>>) -> Self {
+        Self {
+            inner,
+            router,
+            hot_keys,
+        }
     }
 }
 
@@ -41,6 +48,9 @@ impl<S: Service<RoutedBatch>> Service<PipelineBatch> for Route<S> {
         for event in events {
             self.router
                 .route(event, lane.id.as_str(), &mut records, &mut rejected);
+        }
+        if let Some(hot_keys) = &self.hot_keys {
+            hot_keys.see(&records);
         }
         self.inner.call(RoutedBatch {
             lane,

@@ -1,7 +1,7 @@
 //! Script: programs in VRL, compiled when the configuration is loaded.
 //!
 //! `.` is the data, `%` the envelope's attributes (`%type`, `%subject`, …). A program sees nothing else: its functions are
-//! those of [`functions`], which know no environment, system, network, clock or chance, so that the same event gives the same
+//! those of a list of our own, which know no environment, system, network, clock or chance, so that the same event gives the same
 //! result in a replay. It is bounded in steps, and data in depth.
 //!
 //! Data is parsed only for programs that look at it, and written only if they changed it. VRL's numbers are `i64` and `f64`:

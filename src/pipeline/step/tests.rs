@@ -387,3 +387,49 @@ fn a_step_is_ready_when_what_follows_is_and_calls_it_once() {
         .into_inner();
     assert_eq!(passed, Ok(1));
 }
+
+/// Whatever a sender thinks of: every step answers in bounded time and memory, and what it cannot read is a dead letter.
+#[test]
+fn poison_ends_in_the_dead_letters() {
+    let deep = format!("{}1{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
+    let poison: [(&str, Vec<u8>); 6] = [
+        (
+            "nested a million deep",
+            format!(r#"{{"a":{deep}}}"#).into_bytes(),
+        ),
+        ("invalid UTF-8", b"{\"a\":\"\xff\"}".to_vec()),
+        ("NaN", br#"{"a":NaN}"#.to_vec()),
+        ("a name twice", br#"{"a":1,"a":2}"#.to_vec()),
+        ("half a surrogate pair", br#"{"a":"\uDEAD"}"#.to_vec()),
+        ("cut short", br#"{"a":[1,"#.to_vec()),
+    ];
+    let steps = [
+        json!({"filter": {"keep": ".a != 7"}}),
+        json!({"transform": {"vrl": ".b = .a"}}),
+        json!({"set": {"fields": {"/a": 2}}}),
+        json!({"remove": {"fields": ["/a"]}}),
+        json!({"rename": {"fields": {"/a": "/b"}}}),
+        json!({"keep_fields": {"fields": ["/a"]}}),
+    ];
+    for (name, data) in poison {
+        for config in &steps {
+            let mut event = event("a.v1", "");
+            event.data = Data::opaque(data.clone());
+            let (events, letters) = apply(config.clone(), vec![event]);
+            assert_eq!(events.len() + letters.len(), 1, "{name}: {config}");
+            // Editing text neither recurses nor decodes: only a program has to refuse what it cannot hold.
+            let edits_it = matches!(name, "nested a million deep" | "half a surrogate pair");
+            let is_program = config.get("filter").is_some() || config.get("transform").is_some();
+            assert_eq!(
+                letters.len(),
+                usize::from(is_program || !edits_it),
+                "{name}: {config}: {letters:?}"
+            );
+        }
+    }
+    let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(10 << 20));
+    for config in steps {
+        let (events, _) = apply(config.clone(), vec![event("a.v1", &long)]);
+        assert_eq!(events.len(), 1, "{config}");
+    }
+}

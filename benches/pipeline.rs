@@ -1,0 +1,279 @@
+//! CPU of each layer for an event, in batches of 256, on a 600-byte event, beside the bare library call in the same run:
+//! `cargo bench --bench pipeline`.
+//!
+//! Rounds are interleaved, so that what slows the machine slows all alike; the table shows medians and spreads. What building and
+//! dropping the batch costs is measured as a row of its own and taken off the others.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use headgate::pipeline::step::EventStep;
+use headgate::pipeline::{LaneContext, LayerStates, PipelineBatch, Step, stack::PipelinePlan};
+use headgate_sdk::{Data, Envelope, LaneId, Replay};
+use serde_json::{Value, json};
+
+const EVENTS: usize = 256;
+const ROUNDS: usize = 15;
+const REPEAT: usize = 40;
+
+type Row = (&'static str, Box<dyn Fn(PipelineBatch) -> PipelineBatch>);
+
+fn main() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("schema.json"), schema().to_string()).expect("a file");
+    let rows = rows(folder.path());
+    let events = vec![sample(); EVENTS];
+    let lane = lane();
+    let mut measured = vec![Vec::new(); rows.len()];
+    for _ in 0..ROUNDS {
+        for ((_, each), times) in rows.iter().zip(&mut measured) {
+            let started = Instant::now();
+            for _ in 0..REPEAT {
+                black_box(each(PipelineBatch::new(Arc::clone(&lane), events.clone())));
+            }
+            times.push(started.elapsed().as_secs_f64() * 1e9 / (REPEAT * EVENTS) as f64);
+        }
+    }
+    let median = |times: &mut Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    let base = median(&mut measured[0]);
+    println!(
+        "data {} bytes, batches of {EVENTS}, {ROUNDS} interleaved rounds; nanoseconds an event\n",
+        sample().data.len()
+    );
+    println!("{:<58} {:>8}   spread", "", "median");
+    for ((name, _), times) in rows.iter().zip(&mut measured) {
+        let middle = median(times);
+        let off = if *name == rows[0].0 { 0.0 } else { base };
+        println!(
+            "{name:<58} {:>8.0}   {:.0}–{:.0}",
+            middle - off,
+            times[0] - off,
+            times[times.len() - 1] - off
+        );
+    }
+}
+
+fn rows(folder: &std::path::Path) -> Vec<Row> {
+    let validator = jsonschema::validator_for(&schema()).expect("a schema");
+    let transform = ".total = to_float!(.total); .seen = true; del(.note)";
+    let mut rows: Vec<Row> = vec![
+        (
+            "(a batch made and dropped; taken off below)",
+            Box::new(|batch| batch),
+        ),
+        (
+            "six layers that pass everything",
+            layers(
+                &vec![json!({"filter": {"equals": {"type": ["invoice.paid.v1"]}}}); 6],
+                folder,
+            ),
+        ),
+        (
+            "filter equals",
+            layers(
+                &[json!({"filter": {"equals": {"type": ["invoice.paid.v1"]}}})],
+                folder,
+            ),
+        ),
+        (
+            "filter keep, attributes only",
+            layers(
+                &[json!({"filter": {"keep": "%type != \"ping.v1\""}})],
+                folder,
+            ),
+        ),
+        (
+            "filter keep, data",
+            layers(&[json!({"filter": {"keep": ".total != \"0\""}})], folder),
+        ),
+        (
+            "set one member",
+            layers(&[json!({"set": {"fields": {"/currency": "EUR"}}})], folder),
+        ),
+        (
+            "set subject and partitionkey from data",
+            layers(
+                &[
+                    json!({"set": {"fields": {"subject": "{/id}", "partitionkey": "{/customer/id}"}}}),
+                ],
+                folder,
+            ),
+        ),
+        (
+            "remove one member",
+            layers(&[json!({"remove": {"fields": ["/note"]}})], folder),
+        ),
+        (
+            "rename one member",
+            layers(
+                &[json!({"rename": {"fields": {"/note": "/remark"}}})],
+                folder,
+            ),
+        ),
+        (
+            "keep three members",
+            layers(
+                &[json!({"keep_fields": {"fields": ["/id", "/total", "/customer/id"]}})],
+                folder,
+            ),
+        ),
+        (
+            "max_age",
+            layers(&[json!({"max_age": {"age": "10000d"}})], folder),
+        ),
+        (
+            "max_hops",
+            layers(&[json!({"max_hops": {"hops": 8}})], folder),
+        ),
+        (
+            "dedup, in memory",
+            layers(&[json!({"dedup": {"key": "%id", "window": "1h"}})], folder),
+        ),
+        (
+            "validate",
+            layers(&[json!({"validate": {"schema": "schema.json"}})], folder),
+        ),
+    ];
+    rows.push((
+        "  bare: serde_json parse + jsonschema",
+        Box::new(move |batch| {
+            for event in &batch.events {
+                let data: Value =
+                    serde_json::from_slice(event.data.bytes().expect("data")).expect("JSON");
+                black_box(validator.is_valid(&data));
+            }
+            batch
+        }),
+    ));
+    #[cfg(feature = "vrl")]
+    {
+        rows.push((
+            "transform",
+            layers(&[json!({"transform": {"vrl": transform}})], folder),
+        ));
+        rows.push((
+            "  bare: serde_json parse + vrl + serde_json write",
+            bare_vrl(transform),
+        ));
+    }
+    rows.push((
+        "a realistic stack (filter, transform, validate, dedup, set)",
+        layers(
+            &[
+                json!({"filter": {"keep": "%type != \"ping.v1\""}}),
+                json!({"transform": {"vrl": transform}}),
+                json!({"validate": {"schema": "schema.json"}}),
+                json!({"dedup": {"key": ".id", "window": "1h"}}),
+                json!({"set": {"fields": {"subject": "{/id}", "partitionkey": "{/customer/id}"}}}),
+            ],
+            folder,
+        ),
+    ));
+    rows
+}
+
+#[cfg(feature = "vrl")]
+fn bare_vrl(source: &str) -> Box<dyn Fn(PipelineBatch) -> PipelineBatch> {
+    use vrl::compiler::runtime::Runtime;
+    use vrl::compiler::state::RuntimeState;
+    use vrl::compiler::{TargetValue, TimeZone};
+    use vrl::value::{Secrets, Value as Vrl};
+    let program = vrl::compiler::compile(source, &vrl::stdlib::all())
+        .expect("it compiles")
+        .program;
+    let zone = TimeZone::parse("UTC").expect("UTC");
+    let runtime = std::cell::RefCell::new(Runtime::new(RuntimeState::default()));
+    Box::new(move |batch| {
+        let mut runtime = runtime.borrow_mut();
+        for event in &batch.events {
+            let value: Vrl =
+                serde_json::from_slice(event.data.bytes().expect("data")).expect("JSON");
+            let mut target = TargetValue {
+                value,
+                metadata: Vrl::Object(Default::default()),
+                secrets: Secrets::default(),
+            };
+            runtime.clear();
+            runtime
+                .resolve(&mut target, &program, &zone)
+                .expect("it runs");
+            black_box(serde_json::to_vec(&target.value).expect("JSON"));
+        }
+        batch
+    })
+}
+
+fn layers(
+    steps: &[Value],
+    folder: &std::path::Path,
+) -> Box<dyn Fn(PipelineBatch) -> PipelineBatch> {
+    let steps: Vec<Step> = steps
+        .iter()
+        .map(|step| serde_json::from_value(step.clone()).expect("a step"))
+        .collect();
+    for step in &steps {
+        if let Step::Validate(validate) = step {
+            validate.schema.load(folder).expect("a schema");
+        }
+    }
+    let steps: Vec<Arc<dyn EventStep>> = PipelinePlan::new("bench", &steps)
+        .event_steps(&LayerStates::default())
+        .into_iter()
+        .map(|(_, step)| step)
+        .collect();
+    Box::new(move |mut batch| {
+        for step in &steps {
+            step.apply(&mut batch);
+        }
+        assert_eq!(batch.events.len(), EVENTS, "{:?}", batch.rejected.first());
+        batch
+    })
+}
+
+fn lane() -> Arc<LaneContext> {
+    Arc::new(LaneContext {
+        id: LaneId::from_stored("lane"),
+        source: "crm".into(),
+        tenant: "acme".into(),
+        replay: Replay::FromSource,
+        shard: 0,
+    })
+}
+
+fn schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["id", "total", "customer"],
+        "properties": {
+            "id": {"type": "string", "minLength": 1},
+            "total": {"type": ["string", "number"]},
+            "customer": {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}},
+            "lines": {"type": "array", "items": {"type": "object", "required": ["sku", "count"], "properties": {"count": {"type": "integer", "minimum": 1}}}}
+        }
+    })
+}
+
+fn sample() -> Envelope {
+    let line =
+        |n: u32| format!(r#"{{"sku":"article-{n:04}","count":{n},"price":"{n}.50","tax":0.19}}"#);
+    let data = format!(
+        r#"{{"id":"2026-000017","total":"1200.50","currency":"EUR","customer":{{"id":4711,"name":"Octo Cat GmbH","city":"Hamburg","country":"DE"}},"lines":[{},{},{}],"note":"to be paid within fourteen days","address":{{"street":"Gasse 1","zip":"20095"}},"paid":false,"reminder":null}}"#,
+        line(1),
+        line(2),
+        line(3)
+    );
+    let time = "2026-01-31T12:00:00Z".parse().expect("an instant");
+    let mut event = Envelope::new(
+        "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+        "urn:headgate:acme:files:invoices",
+        "invoice.paid.v1",
+        time,
+        Data::json(data),
+    );
+    event.tenantid = "acme".into();
+    event
+}
