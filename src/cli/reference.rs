@@ -86,11 +86,8 @@ fn describe(command: &Command, parent: &str, level: usize, text: &mut String) {
 
 /// One line that ends in a full stop.
 fn sentence(text: &str) -> String {
-    let text = text
-        .replace("\n\n", "\u{0}")
-        .replace('\n', " ")
-        .replace('\u{0}', " ");
-    match text.trim_end() {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.as_str() {
         "" => String::new(),
         text if text.ends_with(['.', '?', '!']) => text.to_owned(),
         text => format!("{text}."),

@@ -36,7 +36,7 @@ pub struct Loaded {
 
 /// What commands need of a configuration to find its gateway, read as far as it can be: secrets may be missing, and parts may be
 /// wrong.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Outline {
     /// The top-level keys; the defaults for those that cannot be read.
     pub globals: Globals,
@@ -44,6 +44,16 @@ pub struct Outline {
     pub sources: Vec<(String, String)>,
     /// Names and types of the sinks.
     pub sinks: Vec<(String, String)>,
+}
+
+impl Default for Outline {
+    fn default() -> Self {
+        Self {
+            globals: Globals::default(),
+            sources: Vec::new(),
+            sinks: vec![(DEFAULT_SINK.to_owned(), sink::Common::default().kind)],
+        }
+    }
 }
 
 /// Why there is no configuration.
@@ -212,7 +222,7 @@ impl<'a> Loader<'a> {
         };
         check(&mut judge, &schema);
         let globals = judge.globals();
-        let kinds = |section, short: Option<(&'static str, &str)>| {
+        let kinds = |section, short: Option<(&'static str, &str)>| -> Vec<(String, String)> {
             let short =
                 short.and_then(|(key, name)| Some((name, Pointer::default(), root.get(key)?)));
             let kind = |node: &Node| {
@@ -226,10 +236,14 @@ impl<'a> Loader<'a> {
                 .map(|(name, _, node)| (name.to_owned(), kind(node)))
                 .collect()
         };
+        let mut sinks = kinds("sinks", Some(("sink", DEFAULT_SINK)));
+        if sinks.is_empty() {
+            sinks = Outline::default().sinks;
+        }
         Ok(Outline {
             globals,
             sources: kinds("sources", None),
-            sinks: kinds("sinks", Some(("sink", DEFAULT_SINK))),
+            sinks,
         })
     }
 

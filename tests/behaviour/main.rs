@@ -5,5 +5,6 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod cli;
 mod gateway;
 mod support;
