@@ -17,7 +17,7 @@ setup:
 	@scripts/setup
 
 run: setup
-	cargo run --release -- run -c $(CONFIG)
+	cargo run --release -- run -c $(CONFIG) --examples
 
 lint:
 	cargo fmt --all --check

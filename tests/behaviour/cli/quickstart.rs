@@ -1,9 +1,32 @@
-//! What the quickstart tells a newcomer to do, done as it stands there. Only the ports are others, so that tests can run beside
-//! each other, and the program is the one under test.
+//! The README's own commands, run as they stand there. Only the ports are others, so that tests can run beside each other, and
+//! the program is the one under test.
 
 use std::path::Path;
 
 use super::process::{Folder, PROGRAM, free_port, wait};
+
+/// The lines of the `sh` blocks of the README's section `heading`.
+fn commands(heading: &str) -> Vec<String> {
+    let readme =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let section = readme
+        .split("\n## ")
+        .find(|section| section.starts_with(heading))
+        .unwrap_or_else(|| panic!("no section {heading}"));
+    let mut commands = Vec::new();
+    let mut inside = false;
+    for line in section.lines() {
+        match line {
+            "```sh" => inside = true,
+            "```" => inside = false,
+            line if inside && !line.is_empty() && !line.starts_with('#') => {
+                commands.push(line.to_owned())
+            }
+            _ => {}
+        }
+    }
+    commands
+}
 
 struct Quickstart {
     folder: Folder,
@@ -69,6 +92,34 @@ impl Quickstart {
             || format!("the log holds not both events:\n{}", tail()),
         );
     }
+}
+
+#[test]
+fn the_quickstart_works_as_written() {
+    let quickstart = Quickstart::new();
+    let commands = commands("Begin");
+    assert!(commands[0].starts_with("make run") && commands[1].starts_with("make test"));
+    let makefile =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Makefile")).unwrap();
+    assert!(
+        makefile.contains("CONFIG ?= config/quickstart.yaml")
+            && makefile.contains(" run -c $(CONFIG)"),
+        "make run runs the quickstart"
+    );
+
+    let running = quickstart
+        .folder
+        .start(&["-c", "config/quickstart.yaml", "--examples"]);
+    // The last one follows the log: it is run with an end.
+    let (tail, before) = commands[2..].split_last().unwrap();
+    quickstart.run(before);
+    let shown = quickstart
+        .folder
+        .shell(&(quickstart.adapt(tail) + " --no-follow"))
+        .expect(0)
+        .stdout;
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    assert!(running.stop().success());
 }
 
 #[test]
