@@ -256,7 +256,8 @@ fn count_lanes(
     })?;
     let index = index.unwrap_or_default();
     lanes.restore(&index);
-    let mut reader = log.reader(index.as_of);
+    // Sequences begin at one; an index that was never written says zero.
+    let mut reader = log.reader(index.as_of.max(1));
     loop {
         let records = reader.read(1 << 20)?;
         if records.is_empty() {
