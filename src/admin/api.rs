@@ -212,3 +212,88 @@ pub struct ProblemItem {
     /// What is wrong and what to write instead.
     pub message: String,
 }
+
+/// Which dead letters are meant. All conditions that are given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetterQuery {
+    /// Only this one, by its position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    /// Only events of this source: its name in the configuration, or the whole `source` attribute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Only events of this type; `*` stands for any characters.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Only those with this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Only those of this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Only those that failed at this instant or later, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Only those that failed before this instant, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Only those after this position.
+    #[serde(default)]
+    pub after: u64,
+    /// At most so many.
+    #[serde(default = "DeadLetterQuery::default_limit")]
+    pub limit: usize,
+    /// Whether the events are shown too.
+    #[serde(default)]
+    pub events: bool,
+}
+
+impl DeadLetterQuery {
+    fn default_limit() -> usize {
+        1_000
+    }
+}
+
+/// An event that could not be delivered and waits for somebody.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLetter {
+    /// By which it is named.
+    pub position: u64,
+    /// The event's id.
+    pub id: String,
+    /// The event's source.
+    pub source: String,
+    /// The event's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The step that failed.
+    pub step: String,
+    /// What went wrong, in a stable word.
+    pub reason: String,
+    /// What went wrong, and what to do.
+    pub message: String,
+    /// Where in the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it failed, RFC 3339.
+    pub failed: String,
+    /// The event, a structured-mode CloudEvent, if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<serde_json::Value>,
+}
+
+/// What became of dead letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLettersDone {
+    /// How many were retried or discarded.
+    pub done: usize,
+    /// How many stay, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, usize>,
+    /// The last position that was looked at, if there may be more after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}

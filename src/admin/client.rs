@@ -14,10 +14,10 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::api::{
-    Checkpoint, CheckpointQuery, Entries, EntriesQuery, LogQuery, NewPosition, Problem, Reloaded,
-    Snapshot, Status,
+    Checkpoint, CheckpointQuery, DeadLetter, DeadLetterQuery, DeadLettersDone, Entries,
+    EntriesQuery, LogQuery, NewPosition, Problem, Reloaded, Snapshot, Status,
 };
-use super::gateway::{Answer, Gateway, GatewayError, LogLines, SourceAction};
+use super::gateway::{Answer, Gateway, GatewayError, LetterAction, LogLines, SourceAction};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -190,6 +190,28 @@ impl Gateway for Client {
                 .map_err(|error| GatewayError::Invalid(error.to_string()))?;
             self.ask(Method::PUT, "/checkpoints".to_owned(), Some(body))
                 .await
+        }
+        .boxed()
+    }
+
+    fn dead_letters<'a>(&'a self, query: &'a DeadLetterQuery) -> Answer<'a, Vec<DeadLetter>> {
+        async move {
+            self.ask(Method::GET, with_query("/dead-letters", query)?, None)
+                .await
+        }
+        .boxed()
+    }
+
+    fn act_on_dead_letters<'a>(
+        &'a self,
+        action: LetterAction,
+        query: &'a DeadLetterQuery,
+    ) -> Answer<'a, DeadLettersDone> {
+        async move {
+            let body = serde_json::to_vec(query)
+                .map_err(|error| GatewayError::Invalid(error.to_string()))?;
+            let path = format!("/dead-letters/{}", action.word());
+            self.ask(Method::POST, path, Some(body)).await
         }
         .boxed()
     }

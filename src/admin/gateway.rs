@@ -4,7 +4,10 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use serde_json::Value;
 
-use super::api::{Checkpoint, Entries, EntriesQuery, LogQuery, NewPosition, Reloaded, Status};
+use super::api::{
+    Checkpoint, DeadLetter, DeadLetterQuery, DeadLettersDone, Entries, EntriesQuery, LogQuery,
+    NewPosition, Reloaded, Status,
+};
 use crate::config::Finding;
 
 /// A gateway: the running one, another process's over its admin API, or a `data_dir` that nobody uses.
@@ -36,6 +39,16 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Reads the configuration again and swaps what changed; a wrong one changes nothing.
     fn reload(&self) -> Answer<'_, Reloaded>;
+
+    /// Dead letters that wait in `data_dir`, oldest first.
+    fn dead_letters<'a>(&'a self, query: &'a DeadLetterQuery) -> Answer<'a, Vec<DeadLetter>>;
+
+    /// Retries or discards dead letters, at most as many as the query's limit.
+    fn act_on_dead_letters<'a>(
+        &'a self,
+        action: LetterAction,
+        query: &'a DeadLetterQuery,
+    ) -> Answer<'a, DeadLettersDone>;
 
     /// Reads the embedded log.
     fn log<'a>(&'a self, query: &'a LogQuery) -> Answer<'a, LogLines>;
@@ -69,6 +82,35 @@ impl SourceAction {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Restart => "restart",
+        }
+    }
+}
+
+/// What can be done to dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetterAction {
+    /// Give them to the present pipelines of their sources again.
+    Retry,
+    /// Give them up.
+    Discard,
+}
+
+impl LetterAction {
+    /// The word for it in paths and commands.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Discard => "discard",
+        }
+    }
+
+    /// The word for what was done.
+    #[must_use]
+    pub const fn done(self) -> &'static str {
+        match self {
+            Self::Retry => "retried",
+            Self::Discard => "discarded",
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod api;
 mod client;
+mod dead_letters;
 mod gateway;
 mod offline;
 mod openapi;
@@ -22,11 +23,12 @@ mod stored;
 mod tests;
 
 pub use api::{
-    Checkpoint, CheckpointQuery, Component, Entries, EntriesQuery, Entry, Journal, LogQuery,
-    NewPosition, Problem, ProblemItem, Reloaded, Snapshot, Status,
+    Checkpoint, CheckpointQuery, Component, DeadLetter, DeadLetterQuery, DeadLettersDone, Entries,
+    EntriesQuery, Entry, Journal, LogQuery, NewPosition, Problem, ProblemItem, Reloaded, Snapshot,
+    Status,
 };
 pub use client::Client;
-pub use gateway::{Answer, Gateway, GatewayError, LogLines, SourceAction};
+pub use gateway::{Answer, Gateway, GatewayError, LetterAction, LogLines, SourceAction};
 pub use offline::Offline;
 pub use openapi::openapi;
 pub use running::Running;

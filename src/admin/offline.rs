@@ -7,11 +7,14 @@ use futures::FutureExt;
 use serde_json::Value;
 
 use super::api::{
-    Checkpoint, Component, Entries, EntriesQuery, LogQuery, NewPosition, Reloaded, Status,
+    Checkpoint, Component, DeadLetter, DeadLetterQuery, DeadLettersDone, Entries, EntriesQuery,
+    LogQuery, NewPosition, Reloaded, Status,
 };
-use super::gateway::{Answer, Gateway, GatewayError, LogLines, SourceAction};
+use super::dead_letters;
+use super::gateway::{Answer, Gateway, GatewayError, LetterAction, LogLines, SourceAction};
 use super::stored;
 use crate::config::Outline;
+use crate::dead_letters::DeadLetterStore;
 use crate::runtime::{Checkpoints, DataDir};
 use crate::segment::RealFiles;
 use crate::sink::log::{self, EmbeddedLog, lines};
@@ -52,6 +55,14 @@ impl Offline {
     fn not_running<T: Send + 'static>(&self) -> Answer<'_, T> {
         let address = self.address.to_string();
         async move { Err(GatewayError::NotRunning { address }) }.boxed()
+    }
+
+    async fn open_dead_letters(&self) -> Result<DeadLetterStore, GatewayError> {
+        let folder = self.data_dir.dead_letters();
+        let opened = tokio::task::spawn_blocking(move || DeadLetterStore::open(&folder)).await;
+        opened
+            .map_err(dead_letters::failed)?
+            .map_err(dead_letters::failed)
     }
 
     fn status_now(&self) -> Status {
@@ -103,6 +114,25 @@ impl Gateway for Offline {
 
     fn reload(&self) -> Answer<'_, Reloaded> {
         self.not_running()
+    }
+
+    fn dead_letters<'a>(&'a self, query: &'a DeadLetterQuery) -> Answer<'a, Vec<DeadLetter>> {
+        async move { dead_letters::list(&self.open_dead_letters().await?, query).await }.boxed()
+    }
+
+    fn act_on_dead_letters<'a>(
+        &'a self,
+        action: LetterAction,
+        query: &'a DeadLetterQuery,
+    ) -> Answer<'a, DeadLettersDone> {
+        match action {
+            // Their pipelines do not run.
+            LetterAction::Retry => self.not_running(),
+            LetterAction::Discard => {
+                async move { dead_letters::discard(&self.open_dead_letters().await?, query).await }
+                    .boxed()
+            }
+        }
     }
 
     fn log<'a>(&'a self, query: &'a LogQuery) -> Answer<'a, LogLines> {

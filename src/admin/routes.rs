@@ -13,10 +13,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::api::{
-    Checkpoint, CheckpointQuery, Component, Entries, EntriesQuery, LogQuery, NewPosition, Reloaded,
-    Snapshot, Status,
+    Checkpoint, CheckpointQuery, Component, DeadLetter, DeadLetterQuery, DeadLettersDone, Entries,
+    EntriesQuery, LogQuery, NewPosition, Reloaded, Snapshot, Status,
 };
-use super::gateway::{Gateway, GatewayError, SourceAction};
+use super::gateway::{Gateway, GatewayError, LetterAction, SourceAction};
 
 /// The gateway that the listener speaks for.
 pub(super) type Shared = Arc<dyn Gateway>;
@@ -184,6 +184,45 @@ pub(super) fn operations() -> Vec<Operation> {
         },
         Operation {
             method: "get",
+            path: "/dead-letters",
+            name: "listDeadLetters",
+            summary: "Events that could not be delivered and wait for somebody, oldest first.",
+            query: Some(schema::<DeadLetterQuery>),
+            body: None,
+            answer: says::<Vec<DeadLetter>>(),
+            route: || {
+                get(
+                    |State(gateway): State<Shared>, RawQuery(query): RawQuery| async move {
+                        with_query(query, |query: DeadLetterQuery| async move {
+                            gateway.dead_letters(&query).await
+                        })
+                        .await
+                    },
+                )
+            },
+        },
+        Operation {
+            method: "post",
+            path: "/dead-letters/retry",
+            name: "retryDeadLetters",
+            summary: "Gives dead letters to the present pipelines of their sources again; go on after `next`.",
+            query: None,
+            body: Some(schema::<DeadLetterQuery>),
+            answer: says::<DeadLettersDone>(),
+            route: || act_on_letters(LetterAction::Retry),
+        },
+        Operation {
+            method: "post",
+            path: "/dead-letters/discard",
+            name: "discardDeadLetters",
+            summary: "Gives dead letters up, with a record of it; go on after `next`.",
+            query: None,
+            body: Some(schema::<DeadLetterQuery>),
+            answer: says::<DeadLettersDone>(),
+            route: || act_on_letters(LetterAction::Discard),
+        },
+        Operation {
+            method: "get",
             path: "/log",
             name: "readLog",
             summary: "Events of the embedded log, each a structured-mode CloudEvent on a line of its own with its position as `logposition`.",
@@ -255,6 +294,17 @@ async fn control(
         Ok(arguments) => json(gateway.control(&source, &action, arguments.into()).await),
         Err(error) => error.into_response(),
     }
+}
+
+fn act_on_letters(action: LetterAction) -> MethodRouter<Shared> {
+    post(
+        move |State(gateway): State<Shared>, body: Bytes| async move {
+            match read::<DeadLetterQuery>(&body) {
+                Ok(query) => json(gateway.act_on_dead_letters(action, &query).await),
+                Err(error) => error.into_response(),
+            }
+        },
+    )
 }
 
 async fn set_checkpoint(State(gateway): State<Shared>, body: Bytes) -> Response {

@@ -7,9 +7,11 @@ use headgate_sdk::control::ControlError;
 use serde_json::Value;
 
 use super::api::{
-    Checkpoint, Component, Entries, EntriesQuery, Journal, LogQuery, NewPosition, Reloaded, Status,
+    Checkpoint, Component, DeadLetter, DeadLetterQuery, DeadLettersDone, Entries, EntriesQuery,
+    Journal, LogQuery, NewPosition, Reloaded, Status,
 };
-use super::gateway::{Answer, Gateway, GatewayError, LogLines, SourceAction};
+use super::dead_letters;
+use super::gateway::{Answer, Gateway, GatewayError, LetterAction, LogLines, SourceAction};
 use super::stored;
 use crate::config::{Config, LoadError, Loader};
 use crate::runtime;
@@ -198,6 +200,38 @@ impl Gateway for Running {
 
     fn reload(&self) -> Answer<'_, Reloaded> {
         self.reload_now().boxed()
+    }
+
+    fn dead_letters<'a>(&'a self, query: &'a DeadLetterQuery) -> Answer<'a, Vec<DeadLetter>> {
+        dead_letters::list(self.gateway.dead_letters(), query).boxed()
+    }
+
+    fn act_on_dead_letters<'a>(
+        &'a self,
+        action: LetterAction,
+        query: &'a DeadLetterQuery,
+    ) -> Answer<'a, DeadLettersDone> {
+        async move {
+            let store = self.gateway.dead_letters();
+            match action {
+                LetterAction::Discard => dead_letters::discard(store, query).await,
+                LetterAction::Retry => {
+                    let found = dead_letters::find(store, query).await?;
+                    let next = dead_letters::next(query, &found);
+                    let retried = self
+                        .gateway
+                        .retry_dead_letters(found)
+                        .await
+                        .map_err(dead_letters::failed)?;
+                    Ok(DeadLettersDone {
+                        done: retried.accepted,
+                        refused: retried.refused,
+                        next,
+                    })
+                }
+            }
+        }
+        .boxed()
     }
 
     fn log<'a>(&'a self, query: &'a LogQuery) -> Answer<'a, LogLines> {

@@ -105,6 +105,28 @@ impl Gateway for Scripted {
         .boxed()
     }
 
+    fn dead_letters<'a>(&'a self, query: &'a DeadLetterQuery) -> Answer<'a, Vec<DeadLetter>> {
+        self.note(format!("dead letters {:?} {}", query.source, query.limit));
+        async move { Ok(Vec::new()) }.boxed()
+    }
+
+    fn act_on_dead_letters<'a>(
+        &'a self,
+        action: LetterAction,
+        query: &'a DeadLetterQuery,
+    ) -> Answer<'a, DeadLettersDone> {
+        self.note(format!("{} {:?}", action.word(), query.reason));
+        let refused = BTreeMap::from([("gone".to_owned(), 1)]);
+        async move {
+            Ok(DeadLettersDone {
+                done: 2,
+                refused,
+                next: Some(7),
+            })
+        }
+        .boxed()
+    }
+
     fn reload(&self) -> Answer<'_, Reloaded> {
         let finding = Finding {
             file: "headgate.yaml".into(),
@@ -344,5 +366,28 @@ fn the_openapi_document_is_fresh() {
     assert!(
         checked_in == generated,
         "docs/reference/openapi.json is stale; refresh it with `HEADGATE_REFRESH=1 cargo test -p headgate --lib is_fresh` and commit it"
+    );
+}
+
+#[tokio::test]
+async fn dead_letters_go_through_the_api() {
+    let served = served(Scripted::default()).await;
+    let query = DeadLetterQuery {
+        source: Some("a b".to_owned()),
+        reason: Some("malformed".to_owned()),
+        limit: 5,
+        ..DeadLetterQuery::default()
+    };
+    assert!(served.client.dead_letters(&query).await.unwrap().is_empty());
+    let done = served
+        .client
+        .act_on_dead_letters(LetterAction::Retry, &query)
+        .await
+        .unwrap();
+    assert_eq!((done.done, done.next, done.refused.len()), (2, Some(7), 1));
+    let asked = served.gateway.asked.lock().unwrap().join("\n");
+    assert_eq!(
+        asked,
+        "dead letters Some(\"a b\") 5\nretry Some(\"malformed\")"
     );
 }

@@ -8,6 +8,7 @@ mod access;
 mod checkpoints;
 mod completions;
 mod connectors;
+mod dead_letters;
 mod exit;
 mod init;
 mod output;
@@ -72,6 +73,8 @@ enum Command {
     Reload,
     /// Reads the embedded log.
     Tail(tail::Args),
+    /// Lists, shows, retries or discards events that could not be delivered.
+    DeadLetters(dead_letters::Args),
     /// Prints the generated schemas and references.
     Schema(schema::Args),
     /// Lists the connectors, or the keys of one.
@@ -148,6 +151,7 @@ async fn run(command: Command, context: Context) -> Done {
         Command::Checkpoints(args) => checkpoints::run(args, &context).await,
         Command::Reload => reload::run(&context).await,
         Command::Tail(args) => tail::run(args, &context).await,
+        Command::DeadLetters(args) => dead_letters::run(args, &context).await,
         Command::Schema(args) => schema::run(&args, &context),
         Command::Connectors(args) => connectors::run(&args, &context),
         Command::Completions(args) => completions::run(&args, &context),

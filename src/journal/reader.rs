@@ -49,6 +49,13 @@ impl LaneReader {
         self.ahead.front().map_or(self.next, |entry| entry.sequence)
     }
 
+    /// Whether everything of the lane that is durable now was returned.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        let marks = self.lane.marks.lock();
+        self.ahead.is_empty() && marks.queue.is_empty() && marks.last < self.next
+    }
+
     /// Waits for records of the lane and returns up to about `max_bytes` of them, in order.
     ///
     /// Empty only when the journal has ended (it was closed or has failed) and everything durable was read. Cancel safe.

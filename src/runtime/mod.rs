@@ -8,7 +8,9 @@ mod source;
 
 pub use checkpoints::{CheckpointError, Checkpoints, Commit, StoredCheckpoint};
 pub use data_dir::{DataDir, DataDirError, Identity};
-pub use gateway::{Gateway, GatewayReport, ReloadError, Reloaded, SinkReport, StartError};
+pub use gateway::{
+    Gateway, GatewayReport, ReloadError, Reloaded, Retried, RetryError, SinkReport, StartError,
+};
 pub(crate) use lane::AckTracker;
 pub use lane::LaneInfo;
 pub use source::{SourceHandle, SourceReport};

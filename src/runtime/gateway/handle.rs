@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Config,
+    dead_letters::DeadLetterStore,
     http::Router,
     journal::Journal,
     pipeline::stack::{PipelinePlan, StackContext},
@@ -33,6 +34,9 @@ pub(super) struct Inner {
     pub(super) journal: Journal,
     pub(super) lanes: LaneFactory,
     pub(super) stack: StackContext,
+    pub(super) dead_letters: DeadLetterStore,
+    /// Retries of dead letters are made one after the other.
+    pub(super) retrying: tokio::sync::Mutex<()>,
     pub(super) blobs: Arc<dyn headgate_sdk::blobs::BlobStore>,
     pub(super) router: Arc<Router>,
     pub(super) address: SocketAddr,

@@ -6,8 +6,13 @@
 mod error;
 mod handle;
 mod reload;
+mod retry;
 mod start;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::{ReloadError, StartError};
 pub use handle::{Gateway, GatewayReport, SinkReport};
 pub use reload::Reloaded;
+pub use retry::{Retried, RetryError};

@@ -54,7 +54,7 @@ impl Gateway {
             folder: data_dir.blobs(),
             message: error.to_string(),
         })?;
-        let dead_letters = Arc::new(open_dead_letters(&data_dir.dead_letters())?);
+        let dead_letters = open_dead_letters(&data_dir.dead_letters())?;
         let OpenedSinks {
             plans: sinks,
             buffered,
@@ -64,7 +64,7 @@ impl Gateway {
         let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
         let stack = StackContext {
             sinks: sinks.into(),
-            dead_letters: dead_letters.clone(),
+            dead_letters: Arc::new(dead_letters.clone()),
             states: LayerStates::stored_in(checkpoints.clone()),
             tasks: tasks.clone(),
             abandon: abandon.clone(),
@@ -81,7 +81,7 @@ impl Gateway {
             abandon.clone(),
         )?;
         lanes.follow_journal().await?;
-        bury_removed_sources(&config, &journal, &checkpoints, &*dead_letters).await?;
+        bury_removed_sources(&config, &journal, &checkpoints, &dead_letters).await?;
 
         let http = &config.globals.http;
         let tls = http.tls.clone().map(Tls::load).transpose()?;
@@ -94,6 +94,8 @@ impl Gateway {
                 journal,
                 lanes,
                 stack,
+                dead_letters,
+                retrying: tokio::sync::Mutex::default(),
                 blobs: Arc::new(blobs),
                 router: Arc::clone(&router),
                 address,
@@ -112,6 +114,7 @@ impl Gateway {
         for source in &config.sources {
             gateway.start_source(&config, source);
         }
+        gateway.resume_retries();
         Ok(gateway)
     }
 

@@ -120,15 +120,10 @@ impl Feeder {
     pub(super) async fn run(mut self) {
         let mut closed = false;
         loop {
-            let next = if closed {
-                match self.reader.next(BATCH_BYTES).now_or_never() {
-                    Some(entries) => Next::Entries(entries),
-                    // Nothing can come any more: the lane has drained.
-                    None => return,
-                }
-            } else {
-                self.next().await
-            };
+            if closed && self.reader.is_drained() {
+                return;
+            }
+            let next = self.next(closed).await;
             match next {
                 Next::Released => self.release(),
                 Next::Stopped => return,
@@ -147,14 +142,14 @@ impl Feeder {
         }
     }
 
-    async fn next(&mut self) -> Next {
+    async fn next(&mut self, closed: bool) -> Next {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Next::Stopped,
             changed = self.progress.changed() => if changed.is_ok() { Next::Released } else { Next::Stopped },
             Ok(()) = self.indexed.changed() => Next::Released,
             entries = self.reader.next(BATCH_BYTES) => Next::Entries(entries),
-            () = self.closed.cancelled() => Next::Closed,
+            () = self.closed.cancelled(), if !closed => Next::Closed,
         }
     }
 

@@ -1,0 +1,178 @@
+//! What the journal costs beside a bare loop that writes the same bytes in the same groups and syncs them.
+//!
+//! `cargo bench --bench journal`. The bound: at least 80 % of the bare loop, so at most 1.25 times its CPU. It also shows that the
+//! time to open a journal does not grow with what it keeps.
+
+mod harness;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use harness::{Bound, compare, measure};
+use headgate::journal::{Config, Journal, Record};
+use headgate::segment::RealFiles;
+use headgate_sdk::LaneId;
+
+const RECORD_BYTES: usize = 1024;
+const FILE_BYTES: u64 = 64 << 20;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder on a disk");
+    for (group, groups) in [(1, 300_u64), (16, 300), (64, 300), (1024, 100)] {
+        let journal = open(&folder.path().join(format!("journal-{group}")));
+        let lane = LaneId::from_stored("bench/");
+        let payload = Bytes::from(vec![7_u8; RECORD_BYTES]);
+        let records: Vec<_> = (0..group)
+            .map(|_| Record {
+                kind: 1,
+                payload: payload.clone(),
+            })
+            .collect();
+        // What the journal writes for such a group: 40 bytes a frame, 4 + 4 + the lane's id a record.
+        let bytes = (40 + group * (RECORD_BYTES + 8 + lane.as_str().len())).next_multiple_of(8);
+        let events = groups * group as u64;
+        let mut bare = Bare::new(&folder.path().join(format!("bare-{group}")), bytes);
+        let title = format!("Journal, {group} records of {RECORD_BYTES} bytes to a sync");
+        let bare_loop =
+            Box::new(move || measure(events, || (0..groups).for_each(|_| bare.write())));
+        let runtime = &runtime;
+        let journaled = Box::new(move || {
+            measure(events, || {
+                runtime.block_on(async {
+                    for _ in 0..groups {
+                        let appended = journal
+                            .append(&lane, &records)
+                            .await
+                            .expect("there is room");
+                        journal.release(&lane, appended.end - 1);
+                    }
+                });
+            })
+        });
+        compare(
+            &title,
+            vec![
+                (("bare loop", bare_loop), Bound::None),
+                (("journal", journaled), Bound::AtMost(1.25)),
+            ],
+        );
+    }
+    recovery(&runtime, folder.path());
+}
+
+fn open(folder: &Path) -> Journal {
+    Journal::open(folder, Config::default(), RealFiles)
+        .expect("the journal opens")
+        .0
+}
+
+/// Writes and syncs the same bytes over and over, in a file that was written before, as recycled segments are.
+struct Bare {
+    file: File,
+    bytes: Vec<u8>,
+    at: u64,
+}
+
+impl Bare {
+    fn new(path: &Path, bytes: usize) -> Self {
+        let file = File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .open(path)
+            .expect("a file");
+        let chunk = vec![1_u8; 1 << 20];
+        for at in (0..FILE_BYTES).step_by(chunk.len()) {
+            file.write_all_at(&chunk, at).expect("there is room");
+        }
+        file.sync_all().expect("the disk works");
+        Self {
+            file,
+            bytes: vec![7; bytes],
+            at: 0,
+        }
+    }
+
+    fn write(&mut self) {
+        if self.at + self.bytes.len() as u64 > FILE_BYTES {
+            self.at = 0;
+        }
+        self.file
+            .write_all_at(&self.bytes, self.at)
+            .expect("there is room");
+        self.file.sync_data().expect("the disk works");
+        self.at += self.bytes.len() as u64;
+    }
+}
+
+/// Opens journals of growing size, as after `kill -9`, up to the first new durable record.
+fn recovery(runtime: &tokio::runtime::Runtime, folder: &Path) {
+    let most_mib: u64 = std::env::var("BENCH_JOURNAL_MIB")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(10 * 1024);
+    println!("\nRestart with a large journal: from opening to the first new durable record");
+    println!("| kept | segments | ms |");
+    println!("|---|---|---|");
+    let mut mib = 128;
+    while mib <= most_mib {
+        let folder = folder.join(format!("kept-{mib}"));
+        fill(runtime, &folder, mib << 20);
+        let started = Instant::now();
+        let journal = open_large(&folder);
+        let lane = LaneId::from_stored("bench/");
+        let record = [Record {
+            kind: 1,
+            payload: Bytes::from_static(b"first"),
+        }];
+        runtime
+            .block_on(journal.append(&lane, &record))
+            .expect("there is room");
+        let took = started.elapsed();
+        println!(
+            "| {mib} MiB | {} | {:.1} |",
+            journal.stats().segments,
+            took.as_secs_f64() * 1e3
+        );
+        drop(journal);
+        std::fs::remove_dir_all(&folder).expect("it is ours");
+        mib *= 9;
+    }
+}
+
+fn open_large(folder: &Path) -> Journal {
+    let config = Config {
+        max_bytes: 64 << 30,
+        ..Config::default()
+    };
+    Journal::open(folder, config, RealFiles)
+        .expect("the journal opens")
+        .0
+}
+
+fn fill(runtime: &tokio::runtime::Runtime, folder: &Path, bytes: u64) {
+    let journal = Arc::new(open_large(folder));
+    let lane = LaneId::from_stored("bench/");
+    let payload = Bytes::from(vec![7_u8; 64 << 10]);
+    let records: Vec<_> = (0..64)
+        .map(|_| Record {
+            kind: 1,
+            payload: payload.clone(),
+        })
+        .collect();
+    runtime.block_on(async {
+        for _ in 0..bytes.div_ceil(64 * (64 << 10)) {
+            journal
+                .append(&lane, &records)
+                .await
+                .expect("there is room");
+        }
+    });
+}

@@ -1,0 +1,203 @@
+//! How the store behaves.
+
+use headgate_sdk::{Data, DeadLetter, Envelope, Timestamp};
+
+use super::{DeadLetterStore, Filter, Kept, Resolution};
+use crate::pipeline::dead_letter::DeadLetterWriter;
+
+const SEGMENT_BYTES: u64 = 32 << 10;
+
+fn letter(n: u64, source: &str, reason: &str) -> DeadLetter {
+    let envelope = Envelope::new(
+        format!("e{n}"),
+        format!("urn:headgate:default:webhook:{source}"),
+        "a.b.v1",
+        Timestamp::UNIX_EPOCH,
+        Data::opaque(vec![7; 500]),
+    );
+    DeadLetter {
+        place: Some("line 3".into()),
+        ..DeadLetter::new(envelope, "filter", reason, "mend it")
+    }
+}
+
+async fn all(store: &DeadLetterStore) -> Vec<Kept> {
+    store.list(&Filter::default(), 0, usize::MAX).await.unwrap()
+}
+
+fn ids(kept: &[Kept]) -> Vec<&str> {
+    kept.iter()
+        .map(|kept| kept.letter.envelope.id.as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_letter_stays_whole_until_it_is_resolved_also_over_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let store = DeadLetterStore::open_with(dir.path(), SEGMENT_BYTES).unwrap();
+        store
+            .write((1..=5).map(|n| letter(n, "shop", "malformed")).collect())
+            .await;
+        let kept = all(&store).await;
+        assert_eq!(ids(&kept), ["e1", "e2", "e3", "e4", "e5"]);
+        let (found, written) = (&kept[0].letter, letter(1, "shop", "malformed"));
+        assert_eq!(found.envelope, written.envelope);
+        assert_eq!(
+            (&found.step, &found.reason, &found.message),
+            (&written.step, &written.reason, &written.message)
+        );
+        assert_eq!(found.place, written.place);
+        assert_eq!(
+            store
+                .resolve(&kept[..2], Resolution::Retried)
+                .await
+                .unwrap(),
+            2
+        );
+        assert_eq!(
+            store
+                .resolve(&kept[1..3], Resolution::Discarded)
+                .await
+                .unwrap(),
+            1,
+            "one was resolved already"
+        );
+        assert_eq!(ids(&all(&store).await), ["e4", "e5"]);
+        assert!(store.get(kept[0].position).await.unwrap().is_none());
+        assert_eq!(
+            store
+                .get(kept[4].position)
+                .await
+                .unwrap()
+                .unwrap()
+                .letter
+                .envelope
+                .id,
+            "e5"
+        );
+    }
+    let store = DeadLetterStore::open_with(dir.path(), SEGMENT_BYTES).unwrap();
+    assert_eq!(ids(&all(&store).await), ["e4", "e5"]);
+    assert_eq!(store.stats().letters, 2);
+    let audit = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(audit.trim()).unwrap();
+    assert_eq!(
+        (&line["id"], &line["reason"]),
+        (&"e3".into(), &"malformed".into())
+    );
+}
+
+#[tokio::test]
+async fn a_letter_that_comes_again_takes_the_place_of_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DeadLetterStore::open_with(dir.path(), SEGMENT_BYTES).unwrap();
+    store
+        .write(vec![letter(1, "shop", "first"), letter(2, "shop", "x")])
+        .await;
+    store.write(vec![letter(1, "shop", "second")]).await;
+    let kept = all(&store).await;
+    assert_eq!(ids(&kept), ["e2", "e1"]);
+    assert_eq!(kept[1].letter.reason, "second");
+}
+
+#[tokio::test]
+async fn filters_and_pages_choose() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DeadLetterStore::open_with(dir.path(), SEGMENT_BYTES).unwrap();
+    let letters = (0..20).map(|n| {
+        letter(
+            n,
+            if n % 2 == 0 { "shop" } else { "crm" },
+            if n < 10 { "a" } else { "b" },
+        )
+    });
+    store.write(letters.collect()).await;
+    let count = async |filter: Filter| store.list(&filter, 0, 100).await.unwrap().len();
+    assert_eq!(
+        count(Filter {
+            source: Some("shop".into()),
+            ..Filter::default()
+        })
+        .await,
+        10
+    );
+    let urn = Some("urn:headgate:default:webhook:crm".to_owned());
+    assert_eq!(
+        count(Filter {
+            source: urn,
+            reason: Some("b".into()),
+            ..Filter::default()
+        })
+        .await,
+        5
+    );
+    assert_eq!(
+        count(Filter {
+            event_type: Some("a.*".into()),
+            ..Filter::default()
+        })
+        .await,
+        20
+    );
+    assert_eq!(
+        count(Filter {
+            event_type: Some("b.*".into()),
+            ..Filter::default()
+        })
+        .await,
+        0
+    );
+    assert_eq!(
+        count(Filter {
+            step: Some("route".into()),
+            ..Filter::default()
+        })
+        .await,
+        0
+    );
+    assert_eq!(
+        count(Filter {
+            until: Some(Timestamp::UNIX_EPOCH),
+            ..Filter::default()
+        })
+        .await,
+        0
+    );
+    assert_eq!(
+        count(Filter {
+            since: Some(Timestamp::UNIX_EPOCH),
+            ..Filter::default()
+        })
+        .await,
+        20
+    );
+    let first = store.list(&Filter::default(), 0, 7).await.unwrap();
+    let rest = store
+        .list(&Filter::default(), first[6].position, 100)
+        .await
+        .unwrap();
+    assert_eq!((first.len(), rest.len()), (7, 13));
+}
+
+#[tokio::test]
+async fn what_is_resolved_gives_its_room_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DeadLetterStore::open_with(dir.path(), SEGMENT_BYTES).unwrap();
+    for round in 0..20 {
+        store
+            .write(
+                (0..20)
+                    .map(|n| letter(round * 100 + n, "shop", "x"))
+                    .collect(),
+            )
+            .await;
+        let kept = all(&store).await;
+        assert_eq!(kept.len(), 20);
+        store.resolve(&kept, Resolution::Retried).await.unwrap();
+    }
+    while store.stats().bytes > 2 * SEGMENT_BYTES {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.stats().letters, 0);
+}
