@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::json::{self, Pointer, PointerError};
+use crate::pipeline::set::misspelt;
 
 /// Text with holes: `{attribute}`, `{/json/pointer}`, `{lane}`; `{{` and `}}` are braces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -132,6 +133,10 @@ fn hole(name: &str, offset: usize) -> Result<Part, TemplateError> {
         && name
             .bytes()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    if legal && let Some(known) = misspelt(name) {
+        let message = format!("there is no attribute `{name}`; did you mean `{{{known}}}`?");
+        return Err(TemplateError { offset, message });
+    }
     if legal {
         return Ok(Part::Attribute(name.to_owned()));
     }
@@ -248,6 +253,8 @@ mod tests {
 
     #[test]
     fn refuses_broken_braces_with_their_place() {
+        let misspelt = Template::parse("{tenantdi}").unwrap_err().to_string();
+        assert!(misspelt.contains("did you mean `{tenantid}`"), "{misspelt}");
         assert_eq!(Template::parse("ab{c").unwrap_err().offset, 2);
         assert_eq!(Template::parse("ab}c").unwrap_err().offset, 2);
         assert!(

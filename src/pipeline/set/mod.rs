@@ -7,5 +7,5 @@ mod place;
 mod step;
 
 pub use config::{Config, Setting};
-pub use place::{Place, PlaceError};
+pub use place::{Place, PlaceError, misspelt};
 pub use step::SetStep;

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use headgate_sdk::envelope::{FIXED, MAX_NAME_LENGTH, is_legal_name};
+use headgate_sdk::envelope::{FIXED, MAX_NAME_LENGTH, NAMES, is_legal_name};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -30,9 +30,37 @@ pub enum PlaceError {
         "`{0}` is neither a JSON pointer like `/name` nor an attribute (1 to 20 lower-case letters and digits)"
     )]
     Name(String),
+    /// It is nearly one that the profile knows.
+    #[error(
+        "there is no attribute `{0}`; did you mean `{1}`? (an extension of one's own has a name less alike)"
+    )]
+    Misspelt(String, &'static str),
     /// Steps cannot touch it.
     #[error("the attribute `{0}` cannot be changed by a step")]
     Fixed(String),
+}
+
+/// The attribute of the profile that `name` probably means: one letter off in a name of at least six, or two letters swapped.
+/// Anything else may be an extension.
+#[must_use]
+pub fn misspelt(name: &str) -> Option<&'static str> {
+    let near = |known: &&&str| {
+        let swapped = name.len() == known.len();
+        (name.len() >= 6 || swapped)
+            && strsim::osa_distance(name, known) == 1
+            && (name.len() >= 6 || sorted(name) == sorted(known))
+    };
+    if NAMES.contains(&name) {
+        None
+    } else {
+        NAMES.iter().find(near).copied()
+    }
+}
+
+fn sorted(name: &str) -> Vec<u8> {
+    let mut letters = name.as_bytes().to_vec();
+    letters.sort_unstable();
+    letters
 }
 
 impl FromStr for Place {
@@ -48,7 +76,10 @@ impl FromStr for Place {
         if !is_legal_name(text) || text.len() > MAX_NAME_LENGTH {
             return Err(PlaceError::Name(text.to_owned()));
         }
-        Ok(Self::Attribute(text.to_owned()))
+        match misspelt(text) {
+            Some(known) => Err(PlaceError::Misspelt(text.to_owned(), known)),
+            None => Ok(Self::Attribute(text.to_owned())),
+        }
     }
 }
 
@@ -65,6 +96,27 @@ impl fmt::Display for Place {
         match self {
             Self::Data(pointer) => pointer.fmt(f),
             Self::Attribute(name) => f.write_str(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelt_attributes_are_told_from_extensions() {
+        for (name, known) in [
+            ("subjct", "subject"),
+            ("partionkey", ""),
+            ("partitonkey", "partitionkey"),
+            ("tyep", "type"),
+            ("tenantids", "tenantid"),
+        ] {
+            assert_eq!(misspelt(name).unwrap_or_default(), known, "{name}");
+        }
+        for extension in ["type", "xtype", "ops", "top", "timer", "customer", "region"] {
+            assert_eq!(misspelt(extension), None, "{extension}");
         }
     }
 }

@@ -254,6 +254,36 @@ pub const FIXED: [&str; 8] = [
     "authid",
 ];
 
+/// All attributes that the profile knows, sorted.
+pub const NAMES: [&str; 26] = [
+    "authid",
+    "authtype",
+    "causationid",
+    "correlationid",
+    "datacontenttype",
+    "dataref",
+    "dataschema",
+    "envelopeversion",
+    "expirytime",
+    "hop",
+    "id",
+    "idempotencykey",
+    "op",
+    "originsource",
+    "partitionkey",
+    "recordedtime",
+    "replayid",
+    "sequence",
+    "source",
+    "specversion",
+    "subject",
+    "tenantid",
+    "time",
+    "traceparent",
+    "tracestate",
+    "type",
+];
+
 /// The longest attribute name of our own making.
 pub const MAX_NAME_LENGTH: usize = 20;
 

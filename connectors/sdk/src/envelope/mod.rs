@@ -26,7 +26,7 @@ pub mod wire;
 mod tests;
 
 pub use attribute::{
-    Attribute, AttributeValue, ExtensionValue, Extensions, FIXED, MAX_NAME_LENGTH, Op,
+    Attribute, AttributeValue, ExtensionValue, Extensions, FIXED, MAX_NAME_LENGTH, NAMES, Op,
 };
 pub use cloudevent::{CloudEvent, NEVER_FROM_OUTSIDE, Receipt, is_traceparent};
 pub use data::Data;

@@ -158,6 +158,12 @@ fn the_schema_lists_every_attribute_and_requires_what_is_always_there() {
         .collect();
     assert_eq!(&listed - &data, &written - &extensions);
 
+    let known: BTreeSet<String> = crate::envelope::NAMES
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect();
+    assert_eq!(known, &written - &extensions);
+
     let mut always = BTreeSet::new();
     let minimal = Envelope::new("1", "/s", "t", full().time, Data::none());
     minimal.for_each_attribute(|attribute| {

@@ -1,0 +1,7 @@
+#![no_main]
+
+#[path = "../checks/pipeline.rs"]
+#[allow(dead_code, reason = "each target uses one check of the file")]
+mod pipeline;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| pipeline::script_data(input));
