@@ -1,0 +1,13 @@
+//! The control plane: everything that ordinary SQL can ask or do.
+
+mod catalog;
+mod check;
+mod client;
+mod inventory;
+mod setup;
+
+pub(crate) use catalog::{Published, TableInfo, column_list, describe, kinds_of, published};
+pub(crate) use check::{Finding, Weight, check};
+pub(crate) use client::{Client, SqlError};
+pub(crate) use inventory::{ServerFacts, SlotFacts, server_facts, slot_facts};
+pub(crate) use setup::{Plan, create_slot, drop_plan, missing_tables, setup_plan};
