@@ -267,20 +267,28 @@ impl Checked {
             None => None,
         };
         if config.tables.is_empty() {
-            problem("/tables", "name at least one table, such as `public.*`".into());
+            problem(
+                "/tables",
+                "name at least one table, such as `public.*`".into(),
+            );
         }
         for (i, pattern) in config.tables.iter().enumerate() {
             if pattern.split('.').count() != 2 || pattern.split('.').any(str::is_empty) {
                 problem(
                     &format!("/tables/{i}"),
-                    format!("`{pattern}` is no table; write `schema.table` or a pattern such as `public.*`"),
+                    format!(
+                        "`{pattern}` is no table; write `schema.table` or a pattern such as `public.*`"
+                    ),
                 );
             }
         }
         for table in config.table_options.keys() {
             if !covers(&config.tables, table) {
                 problem(
-                    &format!("/table_options/{}", table.replace('~', "~0").replace('/', "~1")),
+                    &format!(
+                        "/table_options/{}",
+                        table.replace('~', "~0").replace('/', "~1")
+                    ),
                     format!("`{table}` is not among `tables`"),
                 );
             }
@@ -414,8 +422,13 @@ mod tests {
 
     #[test]
     fn names_follow_group_and_source() {
-        let config = checked(serde_json::json!({ "url": "postgres://u@h/d", "tables": ["public.*"] })).unwrap();
-        assert_eq!((config.slot.as_str(), config.publication.as_str()), ("headgate_orders_eu", "headgate_orders_eu"));
+        let config =
+            checked(serde_json::json!({ "url": "postgres://u@h/d", "tables": ["public.*"] }))
+                .unwrap();
+        assert_eq!(
+            (config.slot.as_str(), config.publication.as_str()),
+            ("headgate_orders_eu", "headgate_orders_eu")
+        );
         let long = "x".repeat(80);
         assert_eq!(name(&long).len(), 63);
         assert_ne!(name(&long), name(&format!("{long}y")));
@@ -437,8 +450,20 @@ mod tests {
         })) else {
             panic!("it was accepted");
         };
-        let text: Vec<String> = error.problems.iter().map(|p| format!("{}: {}", p.pointer, p.message)).collect();
+        let text: Vec<String> = error
+            .problems
+            .iter()
+            .map(|p| format!("{}: {}", p.pointer, p.message))
+            .collect();
         assert!(!text.join("\n").contains("secret"));
-        insta::assert_snapshot!(text.join("\n"), @"");
+        insta::assert_snapshot!(text.join("\n"), @r"
+        /url: the URL names no host
+        /tables/0: `orders` is no table; write `schema.table` or a pattern such as `public.*`
+        /table_options/a.b: `a.b` is not among `tables`
+        /outbox/table: `public.outbox` is not among `tables`
+        /snapshot/chunk_rows: at least 1
+        /heartbeat: longer than nothing, such as `10s`
+        /slot: `No` is no slot name: 1 to 63 of a-z, 0-9 and _
+        ");
     }
 }

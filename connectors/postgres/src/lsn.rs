@@ -6,11 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A place in the write-ahead log, written `16/B374D848` as Postgres does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Lsn(pub u64);
+pub(crate) struct Lsn(pub(crate) u64);
 
 impl Lsn {
     /// Before everything.
-    pub const ZERO: Self = Self(0);
+    pub(crate) const ZERO: Self = Self(0);
 }
 
 impl fmt::Display for Lsn {
@@ -22,7 +22,7 @@ impl fmt::Display for Lsn {
 /// Text that is not a log sequence number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a log sequence number such as `16/B374D848`")]
-pub struct ParseLsnError(String);
+pub(crate) struct ParseLsnError(String);
 
 impl FromStr for Lsn {
     type Err = ParseLsnError;

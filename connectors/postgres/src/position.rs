@@ -92,6 +92,9 @@ mod tests {
             confirm: Lsn(0x1_0000_0000),
         };
         insta::assert_snapshot!(position.encode().as_json(), @r#"{"system":"7","timeline":1,"lsn":"1/FF","ordinal":3,"confirm":"1/0"}"#);
-        assert_eq!(position.encode().decode::<StreamPosition>().unwrap(), position);
+        assert_eq!(
+            position.encode().decode::<StreamPosition>().unwrap(),
+            position
+        );
     }
 }

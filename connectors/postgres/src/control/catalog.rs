@@ -90,10 +90,7 @@ impl TableInfo {
 }
 
 /// Reads a table; `None` if it does not exist (any more).
-pub(crate) async fn describe(
-    client: &mut Client,
-    oid: u32,
-) -> Result<Option<TableInfo>, SqlError> {
+pub(crate) async fn describe(client: &mut Client, oid: u32) -> Result<Option<TableInfo>, SqlError> {
     let tables = client
         .rows(&format!(
             "SELECT n.nspname, c.relname, c.relkind, c.relreplident FROM pg_class c \

@@ -81,7 +81,10 @@ fn server(checked: &Checked, facts: &ServerFacts, findings: &mut Vec<Finding>) {
         findings.push(fine("wal_level is logical"));
     } else {
         findings.push(wrong(
-            format!("wal_level is {}, and logical decoding needs logical", facts.wal_level),
+            format!(
+                "wal_level is {}, and logical decoding needs logical",
+                facts.wal_level
+            ),
             "ALTER SYSTEM SET wal_level = logical;  -- then restart the server",
         ));
     }
@@ -90,7 +93,10 @@ fn server(checked: &Checked, facts: &ServerFacts, findings: &mut Vec<Finding>) {
     } else {
         findings.push(wrong(
             format!("role {} may not replicate", checked.server.user()),
-            format!("ALTER ROLE {} REPLICATION;", identifier(checked.server.user())),
+            format!(
+                "ALTER ROLE {} REPLICATION;",
+                identifier(checked.server.user())
+            ),
         ));
     }
     if facts.superuser {
@@ -103,8 +109,14 @@ fn server(checked: &Checked, facts: &ServerFacts, findings: &mut Vec<Finding>) {
     let slots = left(facts.max_replication_slots, facts.used_replication_slots);
     if slots == 0 {
         findings.push(warning(
-            format!("all {} replication slots are in use", facts.max_replication_slots),
-            format!("ALTER SYSTEM SET max_replication_slots = {};  -- then restart the server", facts.max_replication_slots + 10),
+            format!(
+                "all {} replication slots are in use",
+                facts.max_replication_slots
+            ),
+            format!(
+                "ALTER SYSTEM SET max_replication_slots = {};  -- then restart the server",
+                facts.max_replication_slots + 10
+            ),
         ));
     } else {
         findings.push(fine(format!("{slots} replication slots are left")));
@@ -113,7 +125,10 @@ fn server(checked: &Checked, facts: &ServerFacts, findings: &mut Vec<Finding>) {
     if senders == 0 {
         findings.push(warning(
             format!("all {} WAL senders are in use", facts.max_wal_senders),
-            format!("ALTER SYSTEM SET max_wal_senders = {};  -- then restart the server", facts.max_wal_senders + 10),
+            format!(
+                "ALTER SYSTEM SET max_wal_senders = {};  -- then restart the server",
+                facts.max_wal_senders + 10
+            ),
         ));
     } else {
         findings.push(fine(format!("{senders} WAL senders are left")));
@@ -124,11 +139,17 @@ fn server(checked: &Checked, facts: &ServerFacts, findings: &mut Vec<Finding>) {
             "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();  -- less than the free disk",
         ));
     } else {
-        findings.push(fine(format!("max_slot_wal_keep_size is {} MB", facts.max_slot_wal_keep_size)));
+        findings.push(fine(format!(
+            "max_slot_wal_keep_size is {} MB",
+            facts.max_slot_wal_keep_size
+        )));
     }
     if facts.wal_sender_timeout > 0 && facts.wal_sender_timeout < 5_000 {
         findings.push(warning(
-            format!("wal_sender_timeout is {} ms, shorter than the network's hiccups", facts.wal_sender_timeout),
+            format!(
+                "wal_sender_timeout is {} ms, shorter than the network's hiccups",
+                facts.wal_sender_timeout
+            ),
             "ALTER SYSTEM SET wal_sender_timeout = '60s'; SELECT pg_reload_conf();",
         ));
     }
@@ -190,7 +211,13 @@ async fn slot(
     let Some(slot) = slot_facts(client, &checked.slot).await? else {
         let sql = format!("{};", setup::create_slot(checked, facts));
         findings.push(if checked.config.setup {
-            warning(format!("slot {} does not exist; the first start creates it", checked.slot), sql)
+            warning(
+                format!(
+                    "slot {} does not exist; the first start creates it",
+                    checked.slot
+                ),
+                sql,
+            )
         } else {
             wrong(format!("slot {} does not exist", checked.slot), sql)
         });
@@ -239,17 +266,25 @@ async fn publication(
         let plan = setup::setup_plan(client, checked, facts).await?;
         let mut finding = if checked.config.setup && (facts.may_create || facts.superuser) {
             warning(
-                format!("publication {} does not exist; the first start creates it", checked.publication),
+                format!(
+                    "publication {} does not exist; the first start creates it",
+                    checked.publication
+                ),
                 "",
             )
         } else {
-            wrong(format!("publication {} does not exist", checked.publication), "")
+            wrong(
+                format!("publication {} does not exist", checked.publication),
+                "",
+            )
         };
         finding.remedy = plan
             .statements
             .into_iter()
             .filter(|sql| sql.contains("PUBLICATION"))
-            .map(|sql| format!("{sql};  -- as the owner of the tables, with CREATE on the database"))
+            .map(|sql| {
+                format!("{sql};  -- as the owner of the tables, with CREATE on the database")
+            })
             .collect();
         findings.push(finding);
         return Ok(());
@@ -257,16 +292,26 @@ async fn publication(
     if tables.is_empty() {
         findings.push(warning(
             format!("publication {} has no tables", checked.publication),
-            format!("ALTER PUBLICATION {} ADD TABLE …;", identifier(&checked.publication)),
+            format!(
+                "ALTER PUBLICATION {} ADD TABLE …;",
+                identifier(&checked.publication)
+            ),
         ));
     } else {
-        findings.push(fine(format!("publication {} has {} tables", checked.publication, tables.len())));
+        findings.push(fine(format!(
+            "publication {} has {} tables",
+            checked.publication,
+            tables.len()
+        )));
     }
     if let Some((missing, sql)) = setup::missing_tables(client, checked, facts.version).await?
         && !missing.is_empty()
     {
         findings.push(warning(
-            format!("tables that match the configuration are not published: {}", missing.join(", ")),
+            format!(
+                "tables that match the configuration are not published: {}",
+                missing.join(", ")
+            ),
             format!("{sql};"),
         ));
     }
@@ -318,9 +363,15 @@ async fn table_findings(
             .rows(&format!("SELECT has_table_privilege({}, 'SELECT') OR has_any_column_privilege({}, 'SELECT'), \
                             has_schema_privilege({}, 'USAGE')", info.oid, info.oid, literal(&info.schema)))
             .await?;
-        if !may.first().is_some_and(|row| row.is_true(0) && row.is_true(1)) {
+        if !may
+            .first()
+            .is_some_and(|row| row.is_true(0) && row.is_true(1))
+        {
             findings.push(wrong(
-                format!("role {} may not read table {subject}, which a snapshot does", checked.server.user()),
+                format!(
+                    "role {} may not read table {subject}, which a snapshot does",
+                    checked.server.user()
+                ),
                 format!(
                     "GRANT USAGE ON SCHEMA {} TO {user}; GRANT SELECT ON {quoted} TO {user};",
                     identifier(&info.schema),
@@ -352,7 +403,10 @@ async fn unused(
         let slot = row.text(0);
         if slot != checked.slot && !ours.iter().any(|used| used == slot) {
             findings.push(warning(
-                format!("slot {slot} belongs to this group, no source uses it, and it holds {} of log", row.text(1)),
+                format!(
+                    "slot {slot} belongs to this group, no source uses it, and it holds {} of log",
+                    row.text(1)
+                ),
                 format!("SELECT pg_drop_replication_slot({});", literal(slot)),
             ));
         }

@@ -91,11 +91,27 @@ impl Row {
 pub(crate) struct Client {
     server: Server,
     open: Option<(tokio_postgres::Client, AbortOnDropHandle<()>)>,
+    /// How often it was opened: a transaction lives in one of them.
+    opened: u64,
 }
 
 impl Client {
     pub(crate) fn new(server: Server) -> Self {
-        Self { server, open: None }
+        Self {
+            server,
+            open: None,
+            opened: 0,
+        }
+    }
+
+    /// Counts the sessions so far: as long as it stays, so does the session.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Ends the session, and with it whatever transaction it is in.
+    pub(crate) fn close(&mut self) {
+        self.open = None;
     }
 
     /// The session itself.
@@ -103,10 +119,15 @@ impl Client {
     /// # Errors
     /// If it cannot be opened.
     pub(crate) async fn session(&mut self) -> Result<&tokio_postgres::Client, SqlError> {
-        if self.open.as_ref().is_none_or(|(client, _)| client.is_closed()) {
+        if self
+            .open
+            .as_ref()
+            .is_none_or(|(client, _)| client.is_closed())
+        {
             let (client, connection) = self.server.control().await?;
             let driver = AbortOnDropHandle::new(tokio::spawn(connection));
             self.open = Some((client, driver));
+            self.opened += 1;
         }
         match &self.open {
             Some((client, _)) => Ok(client),

@@ -9,5 +9,5 @@ mod setup;
 pub(crate) use catalog::{Published, TableInfo, column_list, describe, kinds_of, published};
 pub(crate) use check::{Finding, Weight, check};
 pub(crate) use client::{Client, SqlError};
-pub(crate) use inventory::{ServerFacts, SlotFacts, server_facts, slot_facts};
-pub(crate) use setup::{Plan, create_slot, drop_plan, missing_tables, setup_plan};
+pub(crate) use inventory::{ServerFacts, server_facts, slot_facts};
+pub(crate) use setup::{Plan, drop_plan, missing_tables, setup_plan};

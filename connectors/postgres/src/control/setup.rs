@@ -156,7 +156,9 @@ pub(crate) async fn drop_plan(client: &mut Client, checked: &Checked) -> Result<
 }
 
 fn create_publication(checked: &Checked, facts: &ServerFacts, tables: &[Candidate]) -> String {
-    let mut options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true".to_owned();
+    let mut options =
+        "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
+            .to_owned();
     if facts.version >= 180_000 {
         options.push_str(", publish_generated_columns = stored");
     }

@@ -15,7 +15,6 @@ mod table;
 mod tests;
 mod window;
 
-pub(crate) use outgoing::Outgoing;
 pub(crate) use publisher::{
     DDL_PREFIX, Identity, Mark, PublishError, Publisher, Settings, SnapshotRow,
 };

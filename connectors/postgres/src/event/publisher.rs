@@ -1,6 +1,10 @@
 //! Follows the stream and writes events.
 
-use std::{collections::{HashMap, VecDeque}, io::Write, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    io::Write,
+    sync::Arc,
+};
 
 use headgate_sdk::{
     DeadLetter, Envelope, ExtensionValue, Op, Str, Timestamp, envelope::legal_string,
@@ -102,6 +106,9 @@ pub(crate) struct Publisher {
     settled: (Lsn, u64),
     confirm: Lsn,
     pub(crate) windows: Vec<Window>,
+    /// Tables that are being read, and the keys of their rows that must be read again: a row that moved from the part that was not
+    /// read into the part that was, without its TOASTed values.
+    pub(crate) moved: HashMap<u32, Vec<Vec<String>>>,
     /// `"source":{…,"db":…,`
     source_head: Vec<u8>,
     /// When the batch being filled was begun.
@@ -113,7 +120,8 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(settings: Settings, identity: Identity, resume: &StreamPosition) -> Self {
-        let mut source_head = b"\"source\":{\"version\":\"1\",\"connector\":\"postgres\",\"name\":".to_vec();
+        let mut source_head =
+            b"\"source\":{\"version\":\"1\",\"connector\":\"postgres\",\"name\":".to_vec();
         write_json_string(&settings.name, &mut source_head);
         source_head.extend_from_slice(b",\"db\":");
         write_json_string(&settings.database, &mut source_head);
@@ -127,6 +135,7 @@ impl Publisher {
             settled: (resume.lsn, resume.ordinal),
             confirm: resume.confirm,
             windows: Vec::new(),
+            moved: HashMap::new(),
             source_head,
             recorded: Timestamp::now(),
             unchanged: Vec::new(),
@@ -172,6 +181,18 @@ impl Publisher {
     /// The table as the stream last described it.
     pub(crate) fn table(&mut self, relation: u32) -> Option<Arc<Table>> {
         self.tables.get(relation)
+    }
+
+    /// Whether what comes now is in the checkpoint already.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.transaction
+            .as_ref()
+            .is_some_and(|t| t.ordinal < t.skip)
+    }
+
+    /// The key of a row, as its events have it.
+    pub(crate) fn key_text(&self, table: &Table, row: Tuple<'_>) -> Option<Str> {
+        table.key_text(row, None, self.settings.rendering)
     }
 
     /// The commit of the transaction under way.
@@ -345,11 +366,24 @@ impl Publisher {
         match old_key {
             Some(old_key) if old_key != key => {
                 self.note(table, old_key.as_ref(), false);
+                if complete_old.is_none()
+                    && let Some(moved) = self.moved.get_mut(&table.relation.id)
+                    && new.columns().any(|c| c == ColumnValue::Unchanged)
+                {
+                    moved.extend(table.key_values(new, any_old));
+                }
                 self.row_event(table, Op::Delete, old, None, old_key.clone(), ".0");
                 if self.settings.tombstones {
                     self.tombstone(table, old_key, ".0.t");
                 }
-                self.row_event(table, Op::Create, None, Some((new, any_old)), key, ".1");
+                self.row_event(
+                    table,
+                    Op::Create,
+                    None,
+                    Some((new, complete_old)),
+                    key,
+                    ".1",
+                );
             }
             _ => self.row_event(table, Op::Update, old, Some((new, complete_old)), key, ""),
         }
@@ -512,7 +546,9 @@ impl Publisher {
             }
             let start = self.outgoing.start();
             let out = &mut self.outgoing.data;
-            out.extend_from_slice(b"{\"op\":\"t\",\"before\":null,\"after\":null,\"truncate\":{\"cascade\":");
+            out.extend_from_slice(
+                b"{\"op\":\"t\",\"before\":null,\"after\":null,\"truncate\":{\"cascade\":",
+            );
             out.extend_from_slice(if cascade { b"true" } else { b"false" });
             out.extend_from_slice(b",\"restart_identity\":");
             out.extend_from_slice(if restart_identity { b"true" } else { b"false" });
@@ -614,7 +650,10 @@ impl Publisher {
             Some(transaction) if transactional => transaction.write_tail(out),
             _ => {
                 let millis = time.div_euclid(1000);
-                let rest = format!("\"lsn\":{},\"ts_ms\":{millis}}},\"ts_ms\":{millis}}}", lsn.0);
+                let rest = format!(
+                    "\"lsn\":{},\"ts_ms\":{millis}}},\"ts_ms\":{millis}}}",
+                    lsn.0
+                );
                 out.extend_from_slice(rest.as_bytes());
             }
         }
@@ -673,10 +712,9 @@ impl Publisher {
             .and_then(text)
             .map(|key| legal_string(key).into());
         if let Some(topic) = columns.topic.and_then(text) {
-            event.extensions.set(
-                "topic",
-                ExtensionValue::String(legal_string(topic).into()),
-            );
+            event
+                .extensions
+                .set("topic", ExtensionValue::String(legal_string(topic).into()));
         }
         let payload = text(columns.payload);
         let out = &mut self.outgoing.data;
@@ -872,7 +910,11 @@ impl Publisher {
         sequence[end..end + fits].copy_from_slice(&suffix.as_bytes()[..fits]);
         end += fits;
         let text = |bytes| Str::new(std::str::from_utf8(bytes).unwrap_or_default());
-        self.named(text(&id[..length]), text(&sequence[..end]), transaction.time)
+        self.named(
+            text(&id[..length]),
+            text(&sequence[..end]),
+            transaction.time,
+        )
     }
 
     #[inline]

@@ -153,11 +153,7 @@ impl Table {
 
 /// Column `at` of `row`, or of `fallback` where it is TOASTed and unchanged.
 #[inline]
-fn column<'a>(
-    row: Tuple<'a>,
-    fallback: Option<Tuple<'a>>,
-    at: usize,
-) -> Option<ColumnValue<'a>> {
+fn column<'a>(row: Tuple<'a>, fallback: Option<Tuple<'a>>, at: usize) -> Option<ColumnValue<'a>> {
     match row.columns().nth(at) {
         Some(ColumnValue::Unchanged) => fallback?.columns().nth(at),
         found => found,

@@ -1,8 +1,6 @@
 //! Bytes to messages.
 
-use super::message::{
-    Column, Identity, Message, OldKind, POSTGRES_EPOCH_MICROS, Relation, Tuple,
-};
+use super::message::{Column, Identity, Message, OldKind, POSTGRES_EPOCH_MICROS, Relation, Tuple};
 use crate::lsn::Lsn;
 
 /// Bytes that are no message of `pgoutput`.

@@ -192,7 +192,13 @@ pub(crate) enum ColumnValue<'a> {
 }
 
 impl<'a> Tuple<'a> {
+    /// A row in the form that pgoutput gives it; `bytes` must hold `count` whole columns.
+    pub(crate) fn new(count: u16, bytes: &'a [u8]) -> Self {
+        Self { count, bytes }
+    }
+
     /// How many columns it has.
+    #[cfg(test)]
     pub(crate) fn len(self) -> usize {
         usize::from(self.count)
     }

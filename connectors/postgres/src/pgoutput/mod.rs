@@ -13,5 +13,5 @@ mod tests;
 
 pub(crate) use decode::{DecodeError, Decoder};
 pub(crate) use message::{
-    Column, ColumnValue, Identity, Message, OldKind, Relation, Tuple, POSTGRES_EPOCH_MICROS,
+    Column, ColumnValue, Identity, Message, OldKind, POSTGRES_EPOCH_MICROS, Relation, Tuple,
 };

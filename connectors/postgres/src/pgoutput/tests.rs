@@ -116,12 +116,20 @@ fn transaction_ids_are_read_inside_streams_only() {
 fn reads_protocol_three_and_four() {
     let xid = 5_u32.to_be_bytes();
     let prepared = [&LSN[..], &END, &TIME, &xid, b"gid\0"].concat();
-    for (head, is) in [("b", "BeginPrepare"), ("P\0", "Prepare"), ("K\0", "CommitPrepared"), ("p\0", "StreamPrepare")] {
+    for (head, is) in [
+        ("b", "BeginPrepare"),
+        ("P\0", "Prepare"),
+        ("K\0", "CommitPrepared"),
+        ("p\0", "StreamPrepare"),
+    ] {
         let message = bytes(&[head.as_bytes(), &prepared]);
         assert!(format!("{:?}", decode(&message)).starts_with(is), "{is}");
     }
     let rollback = bytes(&[b"r\0", &LSN, &END, &TIME, &TIME, &xid, b"gid\0"]);
-    assert!(matches!(decode(&rollback), Message::RollbackPrepared { gid: "gid", .. }));
+    assert!(matches!(
+        decode(&rollback),
+        Message::RollbackPrepared { gid: "gid", .. }
+    ));
     let abort = bytes(&[b"A", &xid, &xid, &LSN, &TIME]);
     let mut parallel = Decoder::parallel();
     assert_eq!(

@@ -103,7 +103,9 @@ impl Connection {
         if timeline <= 1 {
             return Ok(Vec::new());
         }
-        let rows = self.command(&format!("TIMELINE_HISTORY {timeline}")).await?;
+        let rows = self
+            .command(&format!("TIMELINE_HISTORY {timeline}"))
+            .await?;
         let content = rows
             .into_iter()
             .next()
@@ -177,9 +179,7 @@ impl Connection {
             identifier(slot),
             options.join(", ")
         );
-        self.session
-            .write(|out| frontend::query(&sql, out))
-            .await?;
+        self.session.write(|out| frontend::query(&sql, out)).await?;
         loop {
             // CopyBothResponse is the one message that postgres-protocol does not read.
             if self.session.peek_tag().await? == b'W' {

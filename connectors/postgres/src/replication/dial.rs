@@ -45,11 +45,14 @@ impl Server {
     pub(crate) fn parse(url: &str, ca: Option<PathBuf>, name: &str) -> Result<Self, String> {
         let (url, mode, ca_of_url) = take_tls_parameters(url);
         let ca = ca.or(ca_of_url);
-        let mut config: tokio_postgres::Config = url.parse().map_err(|error: tokio_postgres::Error| {
-            let why = std::error::Error::source(&error)
-                .map_or_else(|| error.to_string(), ToString::to_string);
-            format!("not a Postgres URL such as postgres://user:password@host:5432/database: {why}")
-        })?;
+        let mut config: tokio_postgres::Config =
+            url.parse().map_err(|error: tokio_postgres::Error| {
+                let why = std::error::Error::source(&error)
+                    .map_or_else(|| error.to_string(), ToString::to_string);
+                format!(
+                    "not a Postgres URL such as postgres://user:password@host:5432/database: {why}"
+                )
+            })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err("the URL names no host".into());
         }

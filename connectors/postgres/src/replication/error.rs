@@ -26,7 +26,9 @@ pub(crate) enum ReplicationError {
     #[error("the server broke the replication protocol: {0}")]
     Protocol(String),
     /// Nothing came for too long although an answer was asked for.
-    #[error("the server has not answered for {0:?}: the connection is half-open or the server hangs")]
+    #[error(
+        "the server has not answered for {0:?}: the connection is half-open or the server hangs"
+    )]
     Silent(std::time::Duration),
 }
 

@@ -15,7 +15,7 @@ mod error;
 mod stream;
 mod tls;
 
-pub(crate) use connection::{Connection, CreatedSlot, SystemIdentity};
+pub(crate) use connection::Connection;
 pub(crate) use dial::Server;
 pub(crate) use error::{ReplicationError, ServerError};
 pub(crate) use stream::{Frame, ReplicationStream};

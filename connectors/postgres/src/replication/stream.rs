@@ -64,7 +64,8 @@ impl ReplicationStream {
             let Some(header) = self.incoming.first_chunk::<5>() else {
                 return Ok(None);
             };
-            let length = 1 + u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
+            let length =
+                1 + u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
             if !(5..MAX_FRAME_BYTES).contains(&length) {
                 return Err(ReplicationError::Protocol(format!(
                     "a message of {length} bytes"

@@ -1,11 +1,6 @@
 //! Reads a spooled transaction back, in order.
 
-use std::{
-    collections::HashSet,
-    io,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
 use bytes::{Buf, BytesMut};
 use tokio::{fs, io::AsyncReadExt, io::AsyncWriteExt};

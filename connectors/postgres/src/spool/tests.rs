@@ -47,7 +47,12 @@ async fn an_abort_leaves_nothing() {
     spool.write_out(1).await.unwrap();
     spool.abort(1, 1).await.unwrap();
     assert_eq!((spool.bytes(), spool.len()), (0, 0));
-    assert_eq!(std::fs::read_dir(folder.path().join("spool")).unwrap().count(), 0);
+    assert_eq!(
+        std::fs::read_dir(folder.path().join("spool"))
+            .unwrap()
+            .count(),
+        0
+    );
     assert!(messages(&mut spool, 1).await.is_empty());
 }
 

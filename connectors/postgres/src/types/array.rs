@@ -31,17 +31,6 @@ pub(super) fn write(
     done.is_some()
 }
 
-/// The elements of a one-dimensional array, `None` if `text` is no array.
-pub(crate) fn elements(text: &str, delimiter: u8) -> Option<Vec<Option<String>>> {
-    let mut found = Vec::new();
-    walk(text, delimiter, |part| match part {
-        Part::Null => found.push(None),
-        Part::Element(text) => found.push(Some(text.into_owned())),
-        Part::Open | Part::Close | Part::Between => {}
-    })?;
-    Some(found)
-}
-
 enum Part<'a> {
     Open,
     Close,

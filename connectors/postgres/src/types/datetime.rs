@@ -28,7 +28,7 @@ pub(super) fn date(text: &str, out: &mut Vec<u8>) -> bool {
 
 /// `03:04:05+02` → `"03:04:05+02:00"`.
 pub(super) fn time_tz(text: &str, out: &mut Vec<u8>) -> bool {
-    let Some(sign) = text.rfind(['+', '-']) else {
+    let Some(sign) = text.rfind(['+', '-']).filter(|_| is_plain(text)) else {
         return false;
     };
     out.push(b'"');
@@ -46,6 +46,9 @@ fn date_time(text: &str, zoned: bool, out: &mut Vec<u8>) -> bool {
     let Some((date, time)) = text.split_once(' ') else {
         return false;
     };
+    if !is_plain(time) {
+        return false;
+    }
     let time = if zoned {
         match time.strip_suffix("+00") {
             Some(time) => time,
@@ -69,6 +72,13 @@ fn date_time(text: &str, zoned: bool, out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Whether `text` is made of what dates and times are made of, and so needs no escaping.
+#[inline]
+fn is_plain(text: &str) -> bool {
+    text.bytes()
+        .all(|b| matches!(b, b'0'..=b'9' | b':' | b'.' | b'+' | b'-'))
+}
+
 fn era(text: &str) -> (&str, bool) {
     match text.strip_suffix(" BC") {
         Some(text) => (text, true),
@@ -78,6 +88,9 @@ fn era(text: &str) -> (&str, bool) {
 
 #[inline]
 fn calendar_date(date: &str, before_christ: bool, out: &mut Vec<u8>) -> bool {
+    if !is_plain(date) {
+        return false;
+    }
     let bytes = date.as_bytes();
     if bytes.len() == 10 && !before_christ && bytes[4] == b'-' {
         out.extend_from_slice(bytes);

@@ -25,6 +25,6 @@ mod kind;
 mod tests;
 mod write;
 
-pub(crate) use array::elements;
 pub(crate) use kind::{Kind, builtin};
-pub(crate) use write::{Numbers, Rendering, write, write_json_string};
+pub use write::Numbers;
+pub(crate) use write::{Rendering, write, write_json_string};

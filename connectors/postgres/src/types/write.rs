@@ -6,9 +6,7 @@ use headgate_sdk::envelope::json;
 use super::{Kind, array, datetime, hstore};
 
 /// How numbers that some readers of JSON cannot hold are written.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Numbers {
     /// As a JSON number, with all its digits.
@@ -124,7 +122,11 @@ fn bytea(text: &str, out: &mut Vec<u8>) -> bool {
     if hex.len() % 2 != 0 {
         return false;
     }
-    let digit = |byte: u8| (byte as char).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let digit = |byte: u8| {
+        (byte as char)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
     let mut bytes = Vec::with_capacity(hex.len() / 2);
     for pair in hex.as_bytes().chunks_exact(2) {
         let (Some(high), Some(low)) = (digit(pair[0]), digit(pair[1])) else {

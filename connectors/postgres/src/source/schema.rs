@@ -1,0 +1,129 @@
+//! Versions of tables' shapes.
+//!
+//! The version that belongs to a position is stored with it, so that a restart compares with what was last published.
+
+use std::collections::HashMap;
+
+use headgate_sdk::{Entry, Lane, LaneError};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    control::{Client, SqlError},
+    event::Table,
+    sql::literal,
+};
+
+/// Where versions lie among the lane's entries.
+const PREFIX: &str = "schema/";
+
+/// A table's shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Version {
+    pub(crate) version: u32,
+    pub(crate) table: String,
+    pub(crate) columns: Vec<Shape>,
+}
+
+/// A column's shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shape {
+    pub(crate) name: String,
+    pub(crate) r#type: String,
+    pub(crate) identity: bool,
+}
+
+/// The version of every table that the stream has described.
+#[derive(Debug, Default)]
+pub(crate) struct Versions {
+    known: HashMap<u32, Version>,
+}
+
+impl Versions {
+    /// Reads what is stored.
+    pub(crate) async fn load(lane: &Lane) -> Result<Self, LaneError> {
+        let mut known = HashMap::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = lane.entries(PREFIX, after.as_deref(), 500).await?;
+            let Some((last, _)) = page.last() else {
+                return Ok(Self { known });
+            };
+            after = Some(last.to_string());
+            for (key, value) in &page {
+                if let (Ok(oid), Ok(version)) =
+                    (key[PREFIX.len()..].parse(), serde_json::from_slice(value))
+                {
+                    known.insert(oid, version);
+                }
+            }
+        }
+    }
+
+    /// Compares a description with the last version. A new version is returned as its entry, and, if there was one before, as the
+    /// data of an event.
+    pub(crate) async fn compare(
+        &mut self,
+        client: &mut Client,
+        table: &Table,
+    ) -> Result<Option<(Entry, Option<Vec<u8>>)>, SqlError> {
+        let columns = shapes(client, table).await?;
+        let oid = table.relation.id;
+        let before = self.known.get(&oid);
+        if before.is_some_and(|v| v.columns == columns && v.table == table.subject.as_str()) {
+            return Ok(None);
+        }
+        let after = Version {
+            version: before.map_or(1, |v| v.version + 1),
+            table: table.subject.to_string(),
+            columns,
+        };
+        let event = before.map(|before| {
+            serde_json::to_vec(&serde_json::json!({
+                "schema": table.relation.schema, "table": table.relation.name, "relation": oid,
+                "version": after.version, "before": before, "after": after,
+            }))
+            .unwrap_or_default()
+        });
+        let entry = Entry::put(
+            format!("{PREFIX}{oid}"),
+            serde_json::to_vec(&after).unwrap_or_default(),
+        );
+        self.known.insert(oid, after);
+        Ok(Some((entry, event)))
+    }
+}
+
+async fn shapes(client: &mut Client, table: &Table) -> Result<Vec<Shape>, SqlError> {
+    let relation = &table.relation;
+    if relation.columns.is_empty() {
+        return Ok(Vec::new());
+    }
+    let values: Vec<String> = relation
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(i, c)| {
+            format!(
+                "({i}, {}, {})",
+                literal(&c.type_oid.to_string()),
+                c.type_modifier
+            )
+        })
+        .collect();
+    let rows = client
+        .rows(&format!(
+            "SELECT format_type(v.t::oid, v.m) FROM (VALUES {}) AS v(i, t, m) ORDER BY v.i",
+            values.join(", ")
+        ))
+        .await?;
+    Ok(relation
+        .columns
+        .iter()
+        .zip(&rows)
+        .map(|(column, row)| Shape {
+            name: column.name.clone(),
+            r#type: row.text(0).to_owned(),
+            identity: column.key,
+        })
+        .collect())
+}

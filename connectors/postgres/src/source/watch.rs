@@ -1,0 +1,150 @@
+//! Beside the stream: heartbeats, figures, and tables that appear.
+
+use std::{sync::Arc, time::Duration};
+
+use headgate_sdk::{Str, status::Status};
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    config::Checked,
+    control::{Client, Published, missing_tables, published, slot_facts},
+    sql::literal,
+};
+
+/// How often the publication is compared with what is known.
+const DISCOVERY: Duration = Duration::from_secs(15);
+
+/// What a watch works on.
+pub(crate) struct Watch {
+    pub(crate) checked: Arc<Checked>,
+    pub(crate) source: Str,
+    pub(crate) status: Status,
+    pub(crate) version: u32,
+    pub(crate) standby: bool,
+    /// The content of a heartbeat.
+    pub(crate) beat: String,
+    pub(crate) mark_prefix: String,
+    /// Tables of the publication, each time they were asked for.
+    pub(crate) tables: mpsc::Sender<Vec<Published>>,
+}
+
+impl Watch {
+    /// Runs until it is dropped.
+    pub(crate) async fn run(self) {
+        let mut client = Client::new(self.checked.server.clone());
+        let mut marks = match &self.checked.primary {
+            Some(primary) => Some(Client::new(primary.clone())),
+            None if self.standby => None,
+            None => Some(Client::new(self.checked.server.clone())),
+        };
+        let mut discovery = Instant::now();
+        loop {
+            if let Some(marks) = &mut marks {
+                self.beat(marks).await;
+            }
+            self.figures(&mut client).await;
+            if discovery.elapsed() >= DISCOVERY.min(self.checked.config.heartbeat.get()) {
+                discovery = Instant::now();
+                if self.discover(&mut client).await.is_err() {
+                    return;
+                }
+            }
+            tokio::time::sleep(self.checked.config.heartbeat.get()).await;
+        }
+    }
+
+    async fn beat(&self, marks: &mut Client) {
+        let sql = format!(
+            "SELECT pg_logical_emit_message(false, {}, {})",
+            literal(&self.mark_prefix),
+            literal(&self.beat)
+        );
+        match marks.run(&sql).await {
+            Ok(()) => self.status.clear("heartbeat"),
+            Err(error) => self.status.warn(
+                "heartbeat",
+                format!("heartbeats cannot be written: {error}; an idle database holds log of busy ones until they can"),
+            ),
+        }
+    }
+
+    async fn figures(&self, client: &mut Client) {
+        let Ok(Some(slot)) = slot_facts(client, &self.checked.slot).await else {
+            return;
+        };
+        let labels = [
+            ("source", self.source.to_string()),
+            ("slot", self.checked.slot.clone()),
+        ];
+        #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+        let gauge = |name: &'static str, value: i64| {
+            metrics::gauge!(name, &labels).set(value as f64);
+        };
+        gauge("headgate_postgres_slot_lag_bytes", slot.lag);
+        gauge("headgate_postgres_slot_retained_bytes", slot.retained);
+        if let Some(safe) = slot.safe_wal_size {
+            gauge("headgate_postgres_slot_safe_bytes", safe);
+        }
+        for word in ["reserved", "extended", "unreserved", "lost"] {
+            let labels = [
+                ("source", self.source.to_string()),
+                ("slot", self.checked.slot.clone()),
+                ("status", word.to_owned()),
+            ];
+            metrics::gauge!("headgate_postgres_slot_wal_status", &labels)
+                .set(f64::from(u8::from(slot.wal_status == word)));
+        }
+        if slot.wal_status == "unreserved" {
+            self.status.warn(
+                "slot",
+                format!(
+                    "slot {} is about to lose its log: let the source catch up, or raise max_slot_wal_keep_size",
+                    self.checked.slot
+                ),
+            );
+        } else {
+            self.status.clear("slot");
+        }
+        if self.version >= 140_000 {
+            let spill = client
+                .rows(&format!(
+                    "SELECT spill_bytes, stream_bytes, total_bytes FROM pg_stat_replication_slots WHERE slot_name = {}",
+                    literal(&self.checked.slot)
+                ))
+                .await;
+            if let Ok(rows) = spill
+                && let Some(row) = rows.first()
+            {
+                gauge("headgate_postgres_server_spill_bytes", row.number(0));
+                gauge("headgate_postgres_server_stream_bytes", row.number(1));
+                gauge("headgate_postgres_server_total_bytes", row.number(2));
+            }
+        }
+    }
+
+    /// Publishes tables that match and are not published, then reports the publication.
+    async fn discover(&self, client: &mut Client) -> Result<(), ()> {
+        if let Ok(Some((missing, sql))) = missing_tables(client, &self.checked, self.version).await
+        {
+            if missing.is_empty() {
+                self.status.clear("tables");
+            } else {
+                let added = if self.checked.config.setup {
+                    client.run(&sql).await.map_err(|error| error.to_string())
+                } else {
+                    Err("`setup: false`".to_owned())
+                };
+                if let Err(why) = added {
+                    self.status.warn(
+                        "tables",
+                        format!("tables match the configuration and are not published ({why}): {}; run: {sql};", missing.join(", ")),
+                    );
+                }
+            }
+        }
+        match published(client, &self.checked.publication, self.version).await {
+            Ok(Some(tables)) => self.tables.send(tables).await.map_err(|_| ()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! A database of its own for each test, on a real server.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub mod fold;
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use headgate_sdk::{Envelope, LaneId, Op, conformance::World};
+use serde_json::{Value, json};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+/// The longest that anything may take.
+pub const DEADLINE: Duration = Duration::from_secs(90);
+
+/// A database that is dropped, with its slots, by [`Database::drop_all`].
+pub struct Database {
+    pub name: String,
+    server: String,
+    pub client: Client,
+}
+
+/// The server that `variable` names.
+pub fn server(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        let name = if variable == "POSTGRES18_URL" { "postgres18" } else { "postgres15" };
+        panic!("{variable} is not set: run `eval \"$(scripts/services start {name})\"`, or let it name a server of your own")
+    })
+}
+
+impl Database {
+    /// A fresh database on the server of `POSTGRES_URL`.
+    pub async fn new() -> Self {
+        Self::on("POSTGRES_URL").await
+    }
+
+    /// A fresh database on the server that `variable` names.
+    pub async fn on(variable: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let server = server(variable);
+        let name = format!(
+            "t_{}_{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
+        let admin = connect(&server).await;
+        admin
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .expect("a database can be created");
+        let client = connect(&with_database(&server, &name)).await;
+        Self {
+            name,
+            server,
+            client,
+        }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        with_database(&self.server, &self.name)
+    }
+
+    /// Its URL for another role.
+    pub fn url_as(&self, user: &str, password: &str) -> String {
+        let url = self.url();
+        let (_, rest) = url.split_once('@').expect("the URL has credentials");
+        format!("postgres://{user}:{password}@{rest}")
+    }
+
+    pub fn slot(&self) -> String {
+        format!("slot_{}", self.name)
+    }
+
+    /// A configuration that captures everything in `public`.
+    pub fn config(&self) -> Value {
+        json!({ "url": self.url(), "tables": ["public.*"], "slot": self.slot(), "publication": "headgate", "heartbeat": "200ms" })
+    }
+
+    /// The same, with more keys.
+    pub fn config_with(&self, more: Value) -> Value {
+        let mut config = self.config();
+        let Value::Object(more) = more else {
+            panic!("an object")
+        };
+        for (key, value) in more {
+            config[key] = value;
+        }
+        config
+    }
+
+    pub async fn run(&self, sql: &str) {
+        if let Err(error) = self.client.batch_execute(sql).await {
+            panic!("{sql}: {error:?}");
+        }
+    }
+
+    pub async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        rows(&self.client, sql).await
+    }
+
+    pub async fn text(&self, sql: &str) -> String {
+        let rows = self.rows(sql).await;
+        rows[0][0].clone().unwrap_or_default()
+    }
+
+    pub async fn another(&self) -> Client {
+        connect(&self.url()).await
+    }
+
+    /// Creates publication and slot, so that everything from now on is streamed.
+    pub async fn prepare(&self) {
+        self.run(
+            "CREATE PUBLICATION headgate FOR ALL TABLES WITH (publish_via_partition_root = true)",
+        )
+        .await;
+        let sql = format!(
+            "SELECT pg_create_logical_replication_slot('{}', 'pgoutput')",
+            self.slot()
+        );
+        self.run(&sql).await;
+    }
+
+    /// Removes slots and database.
+    pub async fn drop_all(self) {
+        let admin = connect(&self.server).await;
+        let mut left = 50;
+        loop {
+            let slots = rows(
+                &admin,
+                &format!(
+                    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{}' AND NOT active",
+                    self.name
+                ),
+            )
+            .await;
+            let _dropped = slots;
+            let active = rows(
+                &admin,
+                &format!(
+                    "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = '{}' AND active",
+                    self.name
+                ),
+            )
+            .await;
+            left -= 1;
+            if active.is_empty() || left == 0 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(self.client);
+        let _gone = admin
+            .batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name))
+            .await;
+    }
+}
+
+pub async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .unwrap_or_else(|error| panic!("the server does not answer: {error:?}"));
+    tokio::spawn(connection);
+    client
+}
+
+pub async fn rows(client: &Client, sql: &str) -> Vec<Vec<Option<String>>> {
+    let messages = client
+        .simple_query(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    messages
+        .iter()
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(
+                (0..row.len())
+                    .map(|i| row.get(i).map(str::to_owned))
+                    .collect(),
+            ),
+            _ => None,
+        })
+        .collect()
+}
+
+fn with_database(url: &str, name: &str) -> String {
+    let (head, _) = url.rsplit_once('/').expect("the URL names a database");
+    format!("{head}/{name}")
+}
+
+/// The lane of a test's source.
+pub fn lane(database: &Database) -> LaneId {
+    LaneId::from_stored(format!("subject/{}", database.slot()))
+}
+
+/// All durable events so far.
+pub fn durable(world: &World) -> Vec<Envelope> {
+    world
+        .lanes
+        .sent()
+        .into_values()
+        .flat_map(|sent| sent.durable)
+        .collect()
+}
+
+/// Waits until the durable events satisfy `enough`.
+pub async fn wait_for(world: &World, what: &str, mut enough: impl FnMut(&[Envelope]) -> bool) {
+    let waiting = world.lanes.wait_for(|sent| {
+        let events: Vec<Envelope> = sent.values().flat_map(|s| s.durable.clone()).collect();
+        enough(&events)
+    });
+    if tokio::time::timeout(DEADLINE, waiting).await.is_err() {
+        let events = durable(world);
+        let last = events.last().map(|e| (e.id.clone(), data(e)));
+        panic!(
+            "{what} did not happen within {DEADLINE:?}; {} events, the last {last:?}",
+            events.len()
+        );
+    }
+}
+
+/// Polls until `check` gives something.
+pub async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            tick.tick().await;
+            if let Some(found) = check().await {
+                return found;
+            }
+        }
+    };
+    match tokio::time::timeout(DEADLINE, found).await {
+        Ok(found) => found,
+        Err(_) => panic!("{what} did not happen within {DEADLINE:?}"),
+    }
+}
+
+/// An event's data.
+pub fn data(event: &Envelope) -> Value {
+    match event.data.bytes() {
+        Some(bytes) => serde_json::from_slice(bytes).expect("the data is JSON"),
+        None => Value::Null,
+    }
+}
+
+pub fn is_row(event: &Envelope) -> bool {
+    matches!(
+        event.op,
+        Some(Op::Create | Op::Update | Op::Delete | Op::Read | Op::Truncate)
+    ) && !event.data.is_empty()
+}
