@@ -304,7 +304,7 @@ impl Stream {
                 filled?;
                 self.link.feedback.heard();
             }
-            news = self.readers.next() => self.from_reader(news).await?,
+            news = self.readers.next() => self.heed_reader(news).await?,
             Some(tables) = self.discovered.recv() => self.discovered(tables).await?,
             control = cx.control.next() => self.control(control).await?,
         }
@@ -753,7 +753,7 @@ impl Stream {
         self.reading.insert(progress.key(), progress);
     }
 
-    async fn from_reader(&mut self, news: FromReader) -> Result<(), End> {
+    async fn heed_reader(&mut self, news: FromReader) -> Result<(), End> {
         let export = match &news {
             FromReader::Unreadable {
                 key, export: true, ..
@@ -795,7 +795,7 @@ impl Stream {
                     );
                 }
             }
-            // An export in the middle of a transaction would come at the wrong place: it is asked for by `from_reader`, else here.
+            // An export in the middle of a transaction would come at the wrong place: it is asked for by `heed_reader`, else here.
             FromReader::Unreadable {
                 export: true, key, ..
             } => {

@@ -1,16 +1,14 @@
 //! The suite that every connector passes.
 
-mod support;
-
 use std::ops::Range;
 
+use crate::support::{Database, data};
 use headgate_postgres::Postgres;
 use headgate_sdk::{
     Envelope,
     conformance::{Subject, World, passes},
 };
 use serde_json::{Value, json};
-use support::{Database, data};
 
 struct Table {
     database: Database,

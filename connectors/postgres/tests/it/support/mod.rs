@@ -1,8 +1,6 @@
 //! A database of its own for each test, on a real server.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
-pub mod fold;
+pub(crate) mod fold;
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -14,17 +12,17 @@ use serde_json::{Value, json};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// The longest that anything may take.
-pub const DEADLINE: Duration = Duration::from_secs(90);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
 /// A database that is dropped, with its slots, by [`Database::drop_all`].
-pub struct Database {
-    pub name: String,
+pub(crate) struct Database {
+    pub(crate) name: String,
     server: String,
-    pub client: Client,
+    pub(crate) client: Client,
 }
 
 /// The server that `variable` names.
-pub fn server(variable: &str) -> String {
+pub(crate) fn server(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         let name = if variable == "POSTGRES18_URL" { "postgres18" } else { "postgres15" };
         panic!("{variable} is not set: run `eval \"$(scripts/services start {name})\"`, or let it name a server of your own")
@@ -33,12 +31,12 @@ pub fn server(variable: &str) -> String {
 
 impl Database {
     /// A fresh database on the server of `POSTGRES_URL`.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::on("POSTGRES_URL").await
     }
 
     /// A fresh database on the server that `variable` names.
-    pub async fn on(variable: &str) -> Self {
+    pub(crate) async fn on(variable: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let server = server(variable);
         let name = format!(
@@ -60,28 +58,28 @@ impl Database {
     }
 
     /// Its URL.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         with_database(&self.server, &self.name)
     }
 
     /// Its URL for another role.
-    pub fn url_as(&self, user: &str, password: &str) -> String {
+    pub(crate) fn url_as(&self, user: &str, password: &str) -> String {
         let url = self.url();
         let (_, rest) = url.split_once('@').expect("the URL has credentials");
         format!("postgres://{user}:{password}@{rest}")
     }
 
-    pub fn slot(&self) -> String {
+    pub(crate) fn slot(&self) -> String {
         format!("slot_{}", self.name)
     }
 
     /// A configuration that captures everything in `public`.
-    pub fn config(&self) -> Value {
+    pub(crate) fn config(&self) -> Value {
         json!({ "url": self.url(), "tables": ["public.*"], "slot": self.slot(), "publication": "headgate", "heartbeat": "200ms" })
     }
 
     /// The same, with more keys.
-    pub fn config_with(&self, more: Value) -> Value {
+    pub(crate) fn config_with(&self, more: Value) -> Value {
         let mut config = self.config();
         let Value::Object(more) = more else {
             panic!("an object")
@@ -92,27 +90,27 @@ impl Database {
         config
     }
 
-    pub async fn run(&self, sql: &str) {
+    pub(crate) async fn run(&self, sql: &str) {
         if let Err(error) = self.client.batch_execute(sql).await {
             panic!("{sql}: {error:?}");
         }
     }
 
-    pub async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
         rows(&self.client, sql).await
     }
 
-    pub async fn text(&self, sql: &str) -> String {
+    pub(crate) async fn text(&self, sql: &str) -> String {
         let rows = self.rows(sql).await;
         rows[0][0].clone().unwrap_or_default()
     }
 
-    pub async fn another(&self) -> Client {
+    pub(crate) async fn another(&self) -> Client {
         connect(&self.url()).await
     }
 
     /// Creates publication and slot, so that everything from now on is streamed.
-    pub async fn prepare(&self) {
+    pub(crate) async fn prepare(&self) {
         self.run(
             "CREATE PUBLICATION headgate FOR ALL TABLES WITH (publish_via_partition_root = true)",
         )
@@ -125,7 +123,7 @@ impl Database {
     }
 
     /// Removes slots and database.
-    pub async fn drop_all(self) {
+    pub(crate) async fn drop_all(self) {
         let admin = connect(&self.server).await;
         let mut left = 50;
         loop {
@@ -159,7 +157,7 @@ impl Database {
     }
 }
 
-pub async fn connect(url: &str) -> Client {
+pub(crate) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls)
         .await
         .unwrap_or_else(|error| panic!("the server does not answer: {error:?}"));
@@ -167,7 +165,7 @@ pub async fn connect(url: &str) -> Client {
     client
 }
 
-pub async fn rows(client: &Client, sql: &str) -> Vec<Vec<Option<String>>> {
+pub(crate) async fn rows(client: &Client, sql: &str) -> Vec<Vec<Option<String>>> {
     let messages = client
         .simple_query(sql)
         .await
@@ -191,12 +189,12 @@ fn with_database(url: &str, name: &str) -> String {
 }
 
 /// The lane of a test's source.
-pub fn lane(database: &Database) -> LaneId {
+pub(crate) fn lane(database: &Database) -> LaneId {
     LaneId::from_stored(format!("subject/{}", database.slot()))
 }
 
 /// All durable events so far.
-pub fn durable(world: &World) -> Vec<Envelope> {
+pub(crate) fn durable(world: &World) -> Vec<Envelope> {
     world
         .lanes
         .sent()
@@ -206,7 +204,11 @@ pub fn durable(world: &World) -> Vec<Envelope> {
 }
 
 /// Waits until the durable events satisfy `enough`.
-pub async fn wait_for(world: &World, what: &str, mut enough: impl FnMut(&[Envelope]) -> bool) {
+pub(crate) async fn wait_for(
+    world: &World,
+    what: &str,
+    mut enough: impl FnMut(&[Envelope]) -> bool,
+) {
     let waiting = world.lanes.wait_for(|sent| {
         let events: Vec<Envelope> = sent.values().flat_map(|s| s.durable.clone()).collect();
         enough(&events)
@@ -222,7 +224,7 @@ pub async fn wait_for(world: &World, what: &str, mut enough: impl FnMut(&[Envelo
 }
 
 /// Polls until `check` gives something.
-pub async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
     let found = async {
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         loop {
@@ -239,14 +241,14 @@ pub async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> 
 }
 
 /// An event's data.
-pub fn data(event: &Envelope) -> Value {
+pub(crate) fn data(event: &Envelope) -> Value {
     match event.data.bytes() {
         Some(bytes) => serde_json::from_slice(bytes).expect("the data is JSON"),
         None => Value::Null,
     }
 }
 
-pub fn is_row(event: &Envelope) -> bool {
+pub(crate) fn is_row(event: &Envelope) -> bool {
     matches!(
         event.op,
         Some(Op::Create | Op::Update | Op::Delete | Op::Read | Op::Truncate)

@@ -1,13 +1,11 @@
 //! Folding the events gives the tables: under a random workload, with crashes, with both protocols.
 
-mod support;
-
 use std::collections::{BTreeMap, HashMap};
 
+use crate::support::{Database, data, durable, fold::Tables, is_row, wait_for};
 use headgate_postgres::Postgres;
 use headgate_sdk::{Envelope, Op, conformance::World};
 use serde_json::{Value, json};
-use support::{Database, data, durable, fold::Tables, is_row, wait_for};
 
 /// A small generator, so that a failure can be repeated by its seed.
 struct Random(u64);
@@ -240,7 +238,7 @@ async fn rebuilds(seed: u64, streaming: bool) {
     }
     let run = world.start::<Postgres>(config).unwrap();
     let events = finish(&database, &world).await;
-    run.stop(support::DEADLINE).await.unwrap();
+    run.stop(crate::support::DEADLINE).await.unwrap();
     assert_orderly(&events);
     for event in &events {
         if let Some(former) = sent.get(&event.id) {
@@ -298,7 +296,7 @@ async fn both_protocols_give_the_same_events() {
         );
         let run = world.start::<Postgres>(config).unwrap();
         outcomes.push(finish(&database, &world).await);
-        run.stop(support::DEADLINE).await.unwrap();
+        run.stop(crate::support::DEADLINE).await.unwrap();
     }
     // The end of the first run's workload is in the second's stream as well.
     let (two, one) = (&outcomes[0], &outcomes[1]);

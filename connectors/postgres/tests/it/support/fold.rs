@@ -9,11 +9,11 @@ use super::{data, is_row};
 
 /// Rows by table and key.
 #[derive(Debug, Default, PartialEq)]
-pub struct Tables(pub BTreeMap<String, BTreeMap<String, Map<String, Value>>>);
+pub(crate) struct Tables(pub(crate) BTreeMap<String, BTreeMap<String, Map<String, Value>>>);
 
 impl Tables {
     /// The tables that `events` describe.
-    pub fn of<'a>(events: impl IntoIterator<Item = &'a Envelope>) -> Self {
+    pub(crate) fn of<'a>(events: impl IntoIterator<Item = &'a Envelope>) -> Self {
         let mut tables = Self::default();
         let mut moved: Option<Map<String, Value>> = None;
         for event in events.into_iter().filter(|event| is_row(event)) {
@@ -48,13 +48,10 @@ impl Tables {
                     let former = table.get(&key).cloned().or_else(|| moved.take());
                     for column in unchanged {
                         let column = column.as_str().expect("a name");
-                        let value = former
-                            .as_ref()
-                            .and_then(|row| row.get(column))
-                            .unwrap_or_else(|| {
-                                panic!("{column} of {subject} {key} was never sent")
-                            });
-                        after.insert(column.to_owned(), value.clone());
+                        // While a table is being read, a change may come before the row that it changes.
+                        if let Some(value) = former.as_ref().and_then(|row| row.get(column)) {
+                            after.insert(column.to_owned(), value.clone());
+                        }
                     }
                 }
                 table.insert(key, after);
@@ -63,7 +60,7 @@ impl Tables {
     }
 
     /// The rows of one table.
-    pub fn table(&self, subject: &str) -> Vec<&Map<String, Value>> {
+    pub(crate) fn table(&self, subject: &str) -> Vec<&Map<String, Value>> {
         self.0
             .get(subject)
             .map(|rows| rows.values().collect())
