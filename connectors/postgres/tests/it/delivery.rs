@@ -242,7 +242,7 @@ async fn changes_have_the_documented_form() {
                 "{id} {op} {} {} {}",
                 e.event_type,
                 e.partitionkey.as_deref().unwrap_or("-"),
-                e.data.len() > 0
+                !e.data.is_empty()
             )
         })
         .collect();

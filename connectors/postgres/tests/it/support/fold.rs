@@ -58,12 +58,4 @@ impl Tables {
             }
         }
     }
-
-    /// The rows of one table.
-    pub(crate) fn table(&self, subject: &str) -> Vec<&Map<String, Value>> {
-        self.0
-            .get(subject)
-            .map(|rows| rows.values().collect())
-            .unwrap_or_default()
-    }
 }
