@@ -12,9 +12,7 @@ use std::{
 };
 
 use headgate_sdk::{
-    Lanes, SourceContext, SourceError, SourceInfo, Str,
-    blobs::BlobStore,
-    status::{State, Status},
+    Lanes, SourceContext, SourceError, SourceInfo, Str, blobs::BlobStore, status::Status,
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -23,19 +21,15 @@ use super::{
     bundle::Bundles,
     event::Facts,
     folders::Watched,
-    index::{Index, Rest},
-    jobs::{self, Due, Identity, Look, PutAway, ReadLot, Scan, ScanNews, Told},
-    lanes::{After, LaneEvent, LaneState},
+    index::Index,
+    jobs::{self, Due, Identity, Look, PutAway, ReadLot, Scan, Told},
+    lanes::{LaneEvent, LaneState},
     records::Ended,
 };
 use crate::{
     afterwards::Shelved,
-    config::{Afterwards, ContentPlan, Mode, Plan},
-    ledger::{self, FileEntry},
-    name,
-    stamp::Stamp,
-    state::{FileState, Step},
-    watch::{Hint, Hints, Key, Tracker},
+    config::{ContentPlan, Mode, Plan},
+    watch::{Hints, Key, Tracker},
 };
 
 /// Files seen and not yet taken, at about 200 bytes each.
@@ -51,7 +45,7 @@ const MAX_LOOKS: usize = 16_384;
 /// Bytes of files in one lot.
 const LOT_BYTES: u64 = 8 << 20;
 /// Files that wait to be put away; beyond that no new ones are taken.
-const MAX_SHELF: usize = 16_384;
+pub(super) const MAX_SHELF: usize = 16_384;
 /// Folders are checked this often for having been exchanged.
 const UPKEEP: Duration = Duration::from_secs(1);
 
@@ -96,7 +90,7 @@ pub(super) struct Engine {
     pub(super) blobs: Arc<dyn BlobStore>,
     pub(super) roots: Arc<[PathBuf]>,
     pub(super) folders: Vec<Watched>,
-    hints: Hints,
+    pub(super) hints: Hints,
     pub(super) tracker: Tracker,
     pub(super) index: Index,
     pub(super) lanes: BTreeMap<Str, LaneState>,
@@ -107,7 +101,7 @@ pub(super) struct Engine {
     news: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
     pub(super) jobs: JoinSet<Done>,
     pub(super) running: Running,
-    shelf: VecDeque<PutAway>,
+    pub(super) shelf: VecDeque<PutAway>,
     pub(super) streams: VecDeque<(Arc<Facts>, Option<crate::ledger::RecordsEntry>)>,
     pub(super) bundles: Option<Bundles>,
     pub(super) growing: Option<Growing>,
@@ -477,318 +471,5 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    /// Whether a file that an event named is wanted, as scans decide it before they tell.
-    fn wants(&self, key: &Key, stamp: &Stamp) -> bool {
-        self.plan.choice.wants_name(&key.path)
-            && self.plan.choice.wants_size(stamp.size)
-            && self.may_hold_files(key)
-    }
-
-    /// Whether the folders above a path are ones that scans enter.
-    fn may_hold_files(&self, key: &Key) -> bool {
-        let folder = &self.plan.folders[usize::from(key.folder)];
-        key.path.ancestors().skip(1).all(|above| {
-            above.file_name().is_none_or(|name| {
-                self.plan.choice.wants_folder(name)
-                    && folder.fits(above)
-                    && !self.plan.is_shelf(folder, above)
-            })
-        })
-    }
-
-    fn folder_appeared(&mut self, key: &Key, now: Instant) {
-        let inside = Key {
-            folder: key.folder,
-            path: key.path.join("file").into(),
-        };
-        if self.may_hold_files(&inside) {
-            self.folders[usize::from(key.folder)].appeared(key.path.to_path_buf(), now);
-        }
-    }
-
-    fn on_hints(&mut self) {
-        let now = Instant::now();
-        let pending = self.hints.take();
-        if pending.rescan {
-            metrics::counter!("headgate_files_rescans_total", "source" => self.source.name.to_string())
-                .increment(1);
-            self.tracker.events_lost();
-            for folder in &mut self.folders {
-                folder.rescan(now);
-            }
-        }
-        if pending.exhausted {
-            let message = "new folders are not watched but scanned, because the kernel's inotify watches are used up: raise the \
-                           limit with `sysctl fs.inotify.max_user_watches=1048576`";
-            self.status.warn("inotify", message);
-        }
-        for (path, hint) in pending.paths {
-            let Some(key) = self.key(&path) else {
-                continue;
-            };
-            let marked = key
-                .path
-                .file_name()
-                .and_then(|name| self.plan.choice.marks(name));
-            if let Some(marked) = marked {
-                if hint != Hint::Gone {
-                    let path = key.path.with_file_name(marked).into();
-                    let folder = key.folder;
-                    self.tracker.hint(Key { folder, path }, Hint::Touched, now);
-                }
-            } else if hint == Hint::Folder {
-                self.folder_appeared(&key, now);
-            } else if self.plan.choice.wants_name(&key.path) || hint == Hint::Complete {
-                // A renamed folder looks like a renamed file, and may have any name.
-                if self.may_hold_files(&key) {
-                    self.tracker.hint(key, hint, now);
-                }
-            }
-        }
-    }
-
-    fn key(&self, path: &std::path::Path) -> Option<Key> {
-        let (folder, rest) = self
-            .roots
-            .iter()
-            .enumerate()
-            .find_map(|(index, root)| Some((index, path.strip_prefix(root).ok()?)))?;
-        (!rest.as_os_str().is_empty()).then(|| Key {
-            folder: u16::try_from(folder).unwrap_or(u16::MAX),
-            path: rest.into(),
-        })
-    }
-
-    async fn on_news(
-        &mut self,
-        folder: u16,
-        number: u32,
-        news: ScanNews,
-    ) -> Result<(), SourceError> {
-        let now = Instant::now();
-        let watched = &mut self.folders[usize::from(folder)];
-        match news {
-            ScanNews::Opened {
-                identity,
-                watcher,
-                unwatched,
-            } => watched.opened(identity, watcher, unwatched, &self.status),
-            ScanNews::Files(files) => {
-                for (key, stamp) in files {
-                    self.sight(key, stamp, number, now).await?;
-                }
-            }
-            ScanNews::Trouble(path, error) => watched.trouble(&path, &error, &self.status),
-            ScanNews::Done { whole } => {
-                watched.scanned(&self.plan, now);
-                if whole {
-                    self.index.forget_unseen(folder, number);
-                }
-                self.release(now);
-            }
-            ScanNews::Missing(error) => {
-                watched.missing(&error, &self.status, now);
-                self.release(now);
-            }
-        }
-        self.tell_state();
-        Ok(())
-    }
-
-    /// Lets files go once no first scan is under way any more.
-    fn release(&mut self, now: Instant) {
-        if self
-            .folders
-            .iter()
-            .all(|folder| !folder.scanning || folder.scanned)
-        {
-            self.tracker.release(now);
-        }
-    }
-
-    /// A file was looked at: does it need anything?
-    async fn sight(
-        &mut self,
-        key: Key,
-        stamp: Stamp,
-        scan: u32,
-        now: Instant,
-    ) -> Result<(), SourceError> {
-        let Some(tenant) = self.tenant(&key) else {
-            self.tracker.forget(&key);
-            return Ok(());
-        };
-        match self.index.sight(&key, &stamp, scan) {
-            Some(Rest::Waiting) if self.shelf.len() < MAX_SHELF => {}
-            Some(_) => {
-                self.tracker.forget(&key);
-                return Ok(());
-            }
-            None if self.growing.is_some() => {
-                self.load_growing(&tenant).await?;
-                self.lane(&tenant).await?;
-                self.tracker.found(&key, stamp, now);
-                return Ok(());
-            }
-            None => {}
-        }
-        let path = self.path(&key);
-        let entry_key = ledger::key::file(&path);
-        let lane = self.lane(&tenant).await?;
-        let on_its_way = lane.is_on_its_way(&entry_key);
-        let entry: Option<FileEntry> = lane.get(&entry_key).await?;
-        match entry {
-            Some(entry) if entry.stamp == stamp => {
-                self.tracker.forget(&key);
-                if on_its_way {
-                    self.index.rest(&key, &stamp, Rest::Published, scan);
-                } else {
-                    self.at_rest(key, tenant, entry, scan, now);
-                }
-            }
-            _ => {
-                self.tracker.found(&key, stamp, now);
-            }
-        }
-        Ok(())
-    }
-
-    /// A file lies in its folder whose version is durably known: it stays, or is still to be put away.
-    fn at_rest(&mut self, key: Key, tenant: Str, mut entry: FileEntry, scan: u32, now: Instant) {
-        let stamp = entry.stamp;
-        if self.plan.afterwards == Afterwards::Leave {
-            self.index.rest(&key, &stamp, Rest::Done, scan);
-        } else if self.shelf.len() >= MAX_SHELF {
-            self.index.rest(&key, &stamp, Rest::Waiting, scan);
-        } else {
-            self.index.rest(&key, &stamp, Rest::Leaving, scan);
-            // A power cut may have undone a move that was noted.
-            if entry.state != FileState::Failed {
-                entry.state = FileState::Acknowledged;
-            }
-            self.shelf.push_back(PutAway {
-                key,
-                tenant,
-                entry,
-                not_before: now,
-            });
-        }
-    }
-
-    fn on_lane(&mut self, event: LaneEvent) -> Result<(), SourceError> {
-        let now = Instant::now();
-        match event {
-            LaneEvent::Durable {
-                tenant,
-                number,
-                afters,
-            } => {
-                if let Some(lane) = self.lanes.get_mut(&tenant) {
-                    lane.durable(number);
-                }
-                for After { key, tenant, entry } in afters {
-                    if self.plan.afterwards == Afterwards::Leave {
-                        self.index.advance(&key, &entry.stamp, Rest::Done);
-                    } else {
-                        self.index.advance(&key, &entry.stamp, Rest::Leaving);
-                        self.shelf.push_back(PutAway {
-                            key,
-                            tenant,
-                            entry,
-                            not_before: now,
-                        });
-                    }
-                }
-                Ok(())
-            }
-            LaneEvent::Closed(tenant) => Err(SourceError::retriable(format!(
-                "the lane of tenant `{tenant}` is closed"
-            ))),
-        }
-    }
-
-    fn on_put_away(&mut self, item: PutAway, result: std::io::Result<Shelved>, now: Instant) {
-        let path = self.path(&item.key);
-        let state = match result {
-            Ok(Shelved::Moved(_) | Shelved::Deleted) => item.entry.state.after(Step::PutAway),
-            Ok(Shelved::Gone) => item.entry.state.after(Step::Vanished),
-            Ok(Shelved::Replaced) => {
-                // The version that lies there now is found by itself.
-                self.index.forget(&item.key);
-                self.folders[usize::from(item.key.folder)].rescan(now);
-                return;
-            }
-            Err(error) => {
-                let message = format!(
-                    "{}: cannot be put away: {error}; make room, and let the user that Headgate runs as write to `{}` and `{}`",
-                    name::encode(&path),
-                    self.plan.processed.display(),
-                    self.plan.failed.display()
-                );
-                self.status.warn("put_away", message);
-                let delay = (4 * self.plan.settle)
-                    .clamp(Duration::from_millis(200), Duration::from_secs(30));
-                let not_before = now + delay;
-                self.shelf.push_back(PutAway { not_before, ..item });
-                return;
-            }
-        };
-        self.status.clear("put_away");
-        self.totals.archived += 1;
-        self.index.forget(&item.key);
-        let Ok(state) = state else {
-            return;
-        };
-        let mut entry = item.entry;
-        if state == FileState::Failed {
-            // Already so in the checkpoint; the move changes nothing about it.
-            return;
-        }
-        entry.state = state;
-        entry.since = super::judge::seconds_now();
-        if let Some(lane) = self.lanes.get_mut(&item.tenant) {
-            lane.put(ledger::put(ledger::key::file(&path), &entry));
-            lane.finish(None);
-        }
-    }
-
-    /// Ready as soon as one folder is; which ones are missing is told by warnings.
-    pub(super) fn tell_state(&self) {
-        let there = self.folders.iter().any(Watched::is_there);
-        let tried = self.folders.iter().all(|folder| folder.scan_number > 0);
-        if there {
-            self.status.set(State::Ready);
-        } else if tried {
-            self.status.set(State::Waiting(
-                "none of its folders can be read at present".into(),
-            ));
-        }
-    }
-
-    fn tell_stuck(&mut self, now: Instant) {
-        let oldest = self.tracker.oldest();
-        let stuck = oldest.filter(|(_, c)| now - c.first_seen > self.plan.stuck_after);
-        match stuck {
-            Some((key, candidate)) => {
-                let path = self.path(key);
-                let minutes = (now - candidate.first_seen).as_secs() / 60;
-                let message = format!(
-                    "{}: not taken for {minutes} minutes, because it keeps changing, is held open for writing, or cannot be read; \
-                     close the program that writes it, or exclude it",
-                    name::encode(&path)
-                );
-                self.status.warn("stuck", message);
-            }
-            None => self.status.clear("stuck"),
-        }
-        let gauge = |what: &'static str, value: usize| {
-            #[expect(clippy::cast_precision_loss, reason = "a figure")]
-            metrics::gauge!(what, "source" => self.source.name.to_string()).set(value as f64);
-        };
-        gauge("headgate_files_waiting", self.tracker.len());
-        gauge("headgate_files_reading", self.tracker.taken());
-        gauge("headgate_files_to_put_away", self.shelf.len());
     }
 }

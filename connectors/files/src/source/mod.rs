@@ -2,6 +2,7 @@
 
 mod append;
 mod bundle;
+mod durable;
 mod engine;
 mod event;
 mod figures;
@@ -12,6 +13,7 @@ mod judge;
 mod lanes;
 mod prune;
 mod records;
+mod sight;
 
 pub use self::figures::{FailedFile, Figures, StateFigure};
 

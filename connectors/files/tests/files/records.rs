@@ -45,7 +45,7 @@ async fn each_record_is_an_event_and_the_file_s_own_comes_last() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_in_the_middle_resumes_there() {
-    let rows = scaled(20_000, 2_000_000);
+    let rows = scaled(20_000, 200_000);
     let mut text = String::from("id,text\n");
     for n in 0..rows {
         text.push_str(&format!("{n},row number {n}\n"));
