@@ -22,6 +22,7 @@ use super::{
     engine::{Done, Engine},
     event::{self, RecordMaker},
     index::Rest,
+    lanes::Gate,
     records::Chunk,
 };
 use crate::{
@@ -54,6 +55,8 @@ pub(crate) struct GrowthEntry {
     tail: Print,
     #[serde(rename = "p")]
     place: Place,
+    /// When something was last read, seconds since 1970.
+    pub(crate) at: i64,
 }
 
 /// Hash of some bytes.
@@ -100,6 +103,7 @@ impl GrowthEntry {
             head,
             tail: Print::before(file, 0)?,
             place: Place::START,
+            at: super::judge::seconds_now(),
         })
     }
 
@@ -122,6 +126,11 @@ pub(super) struct Growing {
 }
 
 impl Growing {
+    /// Forgets a file.
+    pub(super) fn forget(&self, path: &Path) {
+        self.lock().remove(path);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, GrowthEntry>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,6 +163,7 @@ pub(super) struct Grown {
 /// What a job needs.
 struct Job {
     lane: Lane,
+    gate: Gate,
     root: PathBuf,
     key: Key,
     folder: Str,
@@ -218,6 +228,7 @@ impl Engine {
         let index = usize::from(key.folder);
         let job = Job {
             lane: lane.lane(),
+            gate: self.gate.clone(),
             root: self.roots[index].clone(),
             key: key.clone(),
             folder: self.plan.folders[index].configured.clone(),
@@ -286,17 +297,15 @@ struct Piece {
 
 impl Job {
     async fn run(self) -> (io::Result<Stamp>, bool) {
-        let lane = self.lane.clone();
+        let (lane, gate) = (self.lane.clone(), self.gate.clone());
         let (batches, mut received) = mpsc::channel::<Batch>(2);
         let reader = tokio::task::spawn_blocking(move || self.read(&batches));
         let mut closed = false;
         while let Some(batch) = received.recv().await {
-            match lane.reserve(batch.weight()).await {
-                Ok(permit) => drop(permit.send(batch)),
-                Err(_) => {
-                    closed = true;
-                    received.close();
-                }
+            let permit = lane.reserve(batch.weight()).await.ok();
+            if permit.and_then(|permit| gate.send(permit, batch)).is_none() {
+                closed = true;
+                received.close();
             }
         }
         let result = reader
@@ -481,6 +490,7 @@ impl Job {
                     break;
                 }
                 entry.place = reader.place();
+                entry.at = super::judge::seconds_now();
                 entry.tail = Print::before(&file, entry.place.offset)?;
                 let mut batch = chunk.into_batch(&maker);
                 batch.entries = self.entries(&path, &entry, replaces.take());

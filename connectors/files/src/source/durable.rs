@@ -85,7 +85,6 @@ impl Engine {
             }
         };
         self.status.clear("put_away");
-        self.totals.archived += 1;
         self.index.forget(&item.key);
         let Ok(state) = state else {
             return;

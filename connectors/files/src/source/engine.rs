@@ -23,7 +23,7 @@ use super::{
     folders::Watched,
     index::Index,
     jobs::{self, Due, Identity, Look, PutAway, ReadLot, Scan, Told},
-    lanes::{LaneEvent, LaneState},
+    lanes::{Gate, LaneEvent, LaneState},
     records::Ended,
 };
 use crate::{
@@ -46,6 +46,8 @@ const MAX_LOOKS: usize = 16_384;
 const LOT_BYTES: u64 = 8 << 20;
 /// Files that wait to be put away; beyond that no new ones are taken.
 pub(super) const MAX_SHELF: usize = 16_384;
+/// A first scan holds files back at most this long.
+const HOLD: Duration = Duration::from_secs(10);
 /// Folders are checked this often for having been exchanged.
 const UPKEEP: Duration = Duration::from_secs(1);
 
@@ -73,15 +75,6 @@ pub(super) struct Running {
     pub(super) prunes: usize,
 }
 
-/// Figures since the start, for `headgate files status`.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Totals {
-    pub(super) published: u64,
-    pub(super) duplicates: u64,
-    pub(super) failed: u64,
-    pub(super) archived: u64,
-}
-
 pub(super) struct Engine {
     pub(super) plan: Arc<Plan>,
     pub(super) source: SourceInfo,
@@ -95,6 +88,7 @@ pub(super) struct Engine {
     pub(super) index: Index,
     pub(super) lanes: BTreeMap<Str, LaneState>,
     lane_events: (mpsc::Sender<LaneEvent>, mpsc::Receiver<LaneEvent>),
+    pub(super) gate: Gate,
     lane_tasks: JoinSet<()>,
     /// Answers to the operator that are being counted.
     pub(super) answers: JoinSet<()>,
@@ -106,10 +100,15 @@ pub(super) struct Engine {
     pub(super) bundles: Option<Bundles>,
     pub(super) growing: Option<Growing>,
     pub(super) unreadable: HashMap<Key, String>,
-    pub(super) totals: Totals,
     next_upkeep: Instant,
     pub(super) next_prune: Instant,
     pub(super) prune: VecDeque<super::prune::Cursor>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.gate.close();
+    }
 }
 
 impl Engine {
@@ -143,6 +142,7 @@ impl Engine {
             index: Index::default(),
             lanes: BTreeMap::new(),
             lane_events: mpsc::channel(64),
+            gate: Gate::open(),
             lane_tasks: JoinSet::new(),
             answers: JoinSet::new(),
             news: mpsc::channel(4),
@@ -151,7 +151,6 @@ impl Engine {
             shelf: VecDeque::new(),
             streams: VecDeque::new(),
             unreadable: HashMap::new(),
-            totals: Totals::default(),
             next_upkeep: now,
             next_prune: now + super::prune::FIRST_AFTER,
             prune: VecDeque::new(),
@@ -207,8 +206,15 @@ impl Engine {
                 tenant.clone()
             };
             let events = self.lane_events.0.clone();
-            let lane = LaneState::open(&self.lanes_api, tenant, name, events, &mut self.lane_tasks)
-                .await?;
+            let lane = LaneState::open(
+                &self.lanes_api,
+                tenant,
+                name,
+                events,
+                &self.gate,
+                &mut self.lane_tasks,
+            )
+            .await?;
             self.lanes.insert(tenant.clone(), lane);
         }
         self.lanes
@@ -277,7 +283,7 @@ impl Engine {
             if next.start.as_os_str().is_empty() {
                 folder.forget_troubles(&self.status);
                 if !folder.scanned {
-                    self.tracker.hold();
+                    self.tracker.hold(now);
                 }
             }
             let scan = Scan {
@@ -400,6 +406,8 @@ impl Engine {
                 Done::Checked(roots.iter().map(|root| jobs::identity(root).ok()).collect())
             });
         }
+        // A share that hangs holds up its own files, not those of other folders.
+        self.tracker.release_held_since(now - HOLD);
         self.tell_state();
         self.tell_stuck(now);
         self.start_prune(now);

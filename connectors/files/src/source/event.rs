@@ -208,6 +208,24 @@ impl RecordMaker {
         }
     }
 
+    /// The same maker with texts of its own. The threads that make events and those that drop them would otherwise pass the counters of
+    /// shared texts back and forth for each event; so each batch has its own.
+    pub(crate) fn fresh(&self) -> Self {
+        let mut template = (*self.template).clone();
+        let copy = |text: &Str| Str::from(text.as_str());
+        template.source = copy(&template.source);
+        template.event_type = copy(&template.event_type);
+        template.tenantid = copy(&template.tenantid);
+        template.correlationid = copy(&template.correlationid);
+        template.causationid = template.causationid.as_ref().map(copy);
+        template.subject = template.subject.as_ref().map(copy);
+        template.partitionkey = template.partitionkey.as_ref().map(copy);
+        Self {
+            template: Arc::new(template),
+            subject: self.subject.clone(),
+        }
+    }
+
     fn envelope(&self, number: u64, data: Data) -> Envelope {
         use std::fmt::Write as _;
         let mut id = smol_str::SmolStrBuilder::new();

@@ -128,11 +128,20 @@ impl Engine {
             match ledger::judge(&path_text, &hash, empty, known, self.plan.duplicates) {
                 Verdict::Publish { n, duplicate_of } => (n, duplicate_of),
                 verdict => {
-                    let of = match verdict {
-                        Verdict::Duplicate { of } => Some(of),
-                        _ => last.and_then(|last| last.id),
+                    let (id, duplicate) = match verdict {
+                        Verdict::Duplicate { of } => (Some(of), true),
+                        _ => last.map_or((None, false), |last| (last.id, last.duplicate)),
                     };
-                    self.pass_over(key, &tenant, &content, hash, of, now);
+                    let entry = FileEntry {
+                        state: FileState::Acknowledged,
+                        since: recorded.as_second(),
+                        stamp: content.stamp,
+                        hash,
+                        id,
+                        duplicate,
+                        why: None,
+                    };
+                    self.pass_over(key, tenant, entry, now);
                     return Ok(());
                 }
             };
@@ -228,15 +237,22 @@ impl Engine {
         let Some(lane) = self.lanes.get(&facts.tenant) else {
             return;
         };
-        let lane = lane.lane();
+        let (lane, gate) = (lane.lane(), self.gate.clone());
         let root = self.roots[usize::from(facts.key.folder)].clone();
         self.running.streams += 1;
         if let Some(format) = self.plan.records.clone() {
             let record_type = self.plan.record_type.clone();
             self.jobs.spawn(async move {
-                let ended =
-                    records::stream(lane, root, Arc::clone(&facts), format, record_type, resume)
-                        .await;
+                let ended = records::stream(
+                    lane,
+                    gate,
+                    root,
+                    Arc::clone(&facts),
+                    format,
+                    record_type,
+                    resume,
+                )
+                .await;
                 Done::Streamed(facts, ended)
             });
         } else {
@@ -296,7 +312,6 @@ impl Engine {
             tenant: facts.tenant.clone(),
             entry,
         }));
-        self.totals.published += 1;
         self.sent(&facts.key, facts, now);
     }
 
@@ -336,7 +351,6 @@ impl Engine {
                 lane.join(after);
             }
         }
-        self.totals.published += 1;
         for member in &closed.members {
             self.sent(&member.key, member, now);
         }
@@ -386,45 +400,24 @@ impl Engine {
             tenant: facts.tenant.clone(),
             entry,
         }));
-        self.totals.failed += 1;
         self.sent(&facts.key, facts, now);
     }
 
     /// The same bytes as before, or as another file: no event, but the file is done all the same.
-    fn pass_over(
-        &mut self,
-        key: Key,
-        tenant: &Str,
-        content: &Content,
-        hash: Str,
-        of: Option<Str>,
-        now: Instant,
-    ) {
-        let entry = FileEntry {
-            state: FileState::Acknowledged,
-            since: seconds_now(),
-            stamp: content.stamp,
-            hash,
-            id: of,
-            duplicate: true,
-            why: None,
-        };
+    fn pass_over(&mut self, key: Key, tenant: Str, entry: FileEntry, now: Instant) {
         let path = self.path(&key);
         let scan = self.folders[usize::from(key.folder)].scan_number;
-        let Some(lane) = self.lanes.get_mut(tenant) else {
+        let Some(lane) = self.lanes.get_mut(&tenant) else {
             return;
         };
-        lane.put(ledger::put(key::file(&path), &entry));
-        lane.finish(Some(After {
-            key: key.clone(),
-            tenant: tenant.clone(),
-            entry,
-        }));
-        self.totals.duplicates += 1;
-        metrics::counter!("headgate_files_duplicates_total", "source" => self.source.name.to_string())
-            .increment(1);
-        self.index.rest(&key, &content.stamp, Rest::Published, scan);
+        if entry.duplicate {
+            metrics::counter!("headgate_files_duplicates_total", "source" => self.source.name.to_string())
+                .increment(1);
+        }
+        self.index.rest(&key, &entry.stamp, Rest::Published, scan);
         self.tracker.finish(&key, now);
+        lane.put(ledger::put(key::file(&path), &entry));
+        lane.finish(Some(After { key, tenant, entry }));
     }
 
     pub(super) fn unreadable(&mut self, key: &Key, error: &str) {

@@ -6,12 +6,14 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque, hash_map::DefaultHasher},
     hash::{Hash as _, Hasher as _},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use headgate_sdk::{
-    Batch, DeadLetter, Entry, Envelope, Lane, LaneError, LaneSpec, Lanes, Position, Replay, Str,
+    Batch, DeadLetter, Delivery, Entry, Envelope, Lane, LaneError, LaneSpec, Lanes, Permit,
+    Position, Replay, Str,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{sync::mpsc, task::JoinSet};
@@ -38,6 +40,27 @@ pub(crate) struct After {
     pub(crate) key: Key,
     pub(crate) tenant: Str,
     pub(crate) entry: FileEntry,
+}
+
+/// Lets batches pass as long as the engine lives: what still runs after it was dropped must not send behind the back of the next run.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate(Arc<Mutex<bool>>);
+
+impl Gate {
+    pub(crate) fn open() -> Self {
+        Self(Arc::new(Mutex::new(true)))
+    }
+
+    /// Sends, or returns `None` if the engine is gone.
+    pub(crate) fn send(&self, permit: Permit, batch: Batch) -> Option<Delivery> {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.then(|| permit.send(batch))
+    }
+
+    /// From now on, nothing passes.
+    pub(crate) fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
 }
 
 /// What a lane's task reports.
@@ -96,6 +119,7 @@ impl LaneState {
         tenant: &Str,
         name: Str,
         events: mpsc::Sender<LaneEvent>,
+        gate: &Gate,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, LaneError> {
         let lane = lanes
@@ -127,7 +151,13 @@ impl LaneState {
             }
         }
         let (outgoing, queue) = mpsc::channel(4);
-        tasks.spawn(serve(lane.clone(), tenant.clone(), queue, events));
+        tasks.spawn(serve(
+            lane.clone(),
+            tenant.clone(),
+            gate.clone(),
+            queue,
+            events,
+        ));
         Ok(Self {
             lane,
             outgoing,
@@ -306,6 +336,7 @@ impl LaneState {
 async fn serve(
     lane: Lane,
     tenant: Str,
+    gate: Gate,
     mut queue: mpsc::Receiver<Outgoing>,
     events: mpsc::Sender<LaneEvent>,
 ) {
@@ -321,7 +352,9 @@ async fn serve(
                 let (Ok(permit), Some(outgoing)) = (permit, waiting.take()) else {
                     break;
                 };
-                let delivery = permit.send(outgoing.batch);
+                let Some(delivery) = gate.send(permit, outgoing.batch) else {
+                    return;
+                };
                 sent.push_back((delivery.number(), outgoing.number, outgoing.afters));
             }
             outgoing = queue.recv(), if waiting.is_none() => match outgoing {

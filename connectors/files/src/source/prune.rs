@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use headgate_sdk::{Entry, SourceError, Str};
 
-use super::engine::{Done, Engine};
+use super::{
+    append::GrowthEntry,
+    engine::{Done, Engine},
+};
 use crate::{
     ledger::{self, ContentEntry, FileEntry, ReturnEntry, key},
     name,
@@ -44,7 +47,7 @@ impl Engine {
         if self.prune.is_empty() && now >= self.next_prune {
             self.next_prune = now + EVERY;
             for tenant in self.lanes.keys() {
-                for prefix in ["c/", "n/", "f/"] {
+                for prefix in ["c/", "n/", "f/", "a/"] {
                     self.prune.push_back(Cursor {
                         tenant: tenant.clone(),
                         prefix,
@@ -83,6 +86,7 @@ impl Engine {
     pub(super) async fn on_pruned(&mut self, pruned: Pruned) -> Result<(), SourceError> {
         let Pruned { cursor, old, more } = pruned;
         let oldest = self.oldest();
+        let growing = self.growing.clone();
         let lane = self.lane(&cursor.tenant).await?;
         let mut epoch = lane.epoch;
         for key in old {
@@ -91,6 +95,9 @@ impl Engine {
             };
             if let Some(counted) = is_old(&key, &value, oldest) {
                 epoch = epoch.max(counted);
+                if let (Some(growing), Some(path)) = (&growing, key.strip_prefix("a/")) {
+                    growing.forget(&name::decode(path));
+                }
                 lane.put(Entry::remove(key));
             }
         }
@@ -118,6 +125,7 @@ impl Engine {
 fn is_old(key: &str, value: &Bytes, oldest: i64) -> Option<u64> {
     let (at, next) = match key.as_bytes().first() {
         Some(b'c') => ledger::get::<ContentEntry>(value).map(|entry| (entry.at, entry.n + 1)),
+        Some(b'a') => ledger::get::<GrowthEntry>(value).map(|entry| (entry.at, 0)),
         Some(b'n') => ledger::get::<ReturnEntry>(value).map(|entry| (entry.at, entry.n + 1)),
         _ => ledger::get::<FileEntry>(value).map(|entry| (entry.since, 0)),
     }?;
@@ -125,7 +133,8 @@ fn is_old(key: &str, value: &Bytes, oldest: i64) -> Option<u64> {
 }
 
 fn lies_there(key: &str) -> bool {
-    key.strip_prefix("f/").is_some_and(|path| {
+    let path = key.strip_prefix("f/").or_else(|| key.strip_prefix("a/"));
+    path.is_some_and(|path| {
         std::fs::symlink_metadata(name::decode(path)).map_or_else(
             |error| error.kind() != std::io::ErrorKind::NotFound,
             |_| true,

@@ -3,10 +3,13 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use headgate_sdk::{Batch, Lane, Str, blobs::BlobStore};
+use headgate_sdk::{Batch, Entry, Lane, Str, blobs::BlobStore};
 use tokio::sync::mpsc;
 
-use super::event::{Counts, Facts, RecordMaker};
+use super::{
+    event::{Counts, Facts, RecordMaker},
+    lanes::Gate,
+};
 use crate::{
     ledger::{self, RecordsEntry},
     read::{Reading, content, open::open_beneath},
@@ -41,26 +44,34 @@ pub(crate) enum Ended {
 /// Sends the records of a file, from where `resume` left off if that is of the same version.
 pub(crate) async fn stream(
     lane: Lane,
+    gate: Gate,
     root: PathBuf,
     facts: Arc<Facts>,
     format: Format,
     record_type: Str,
     resume: Option<RecordsEntry>,
 ) -> Ended {
+    let maker = RecordMaker::new(&facts, &record_type, format.shape != Shape::Lines);
     let (chunks, mut received) = mpsc::channel(2);
+    let reading = maker.clone();
     let reader = tokio::task::spawn_blocking(move || {
-        match read(&root, &facts, &format, &record_type, resume, &chunks) {
+        match read(&root, &facts, &format, &reading, resume, &chunks) {
             Ok(ended) => ended,
             Err(error) => sort(error),
         }
     });
-    while let Some(batch) = received.recv().await {
-        let batch: Batch = batch;
+    // Parsing on the one thread, making events on the other.
+    while let Some((chunk, entry)) = received.recv().await {
+        let chunk: Chunk = chunk;
+        let mut batch = chunk.into_batch(&maker.fresh());
+        batch.entries.push(entry);
         let Ok(permit) = lane.reserve(batch.weight()).await else {
             return Ended::Closed;
         };
         // Progress is enough: the entry that rides on the batch says how far it came.
-        drop(permit.send(batch));
+        if gate.send(permit, batch).is_none() {
+            return Ended::Closed;
+        }
     }
     reader
         .await
@@ -85,9 +96,9 @@ fn read(
     root: &std::path::Path,
     facts: &Facts,
     format: &Format,
-    record_type: &Str,
+    maker: &RecordMaker,
     resume: Option<RecordsEntry>,
-    chunks: &mpsc::Sender<Batch>,
+    chunks: &mpsc::Sender<(Chunk, Entry)>,
 ) -> io::Result<Ended> {
     let file = open_beneath(root, &facts.key.path)?;
     let expected = facts.content.stamp;
@@ -100,7 +111,6 @@ fn read(
     let (place, mut defects) =
         resume.map_or((Place::START, 0), |entry| (entry.place, entry.defects));
     let mut reader = Reader::open(&file, format, place)?;
-    let maker = RecordMaker::new(facts, record_type, format.shape != Shape::Lines);
     let entry_key = ledger::key::records(&facts.path);
     let mut failure = None;
     let mut more = true;
@@ -127,15 +137,14 @@ fn read(
         }
         defects += chunk.bad.len() as u64;
         if !chunk.good.is_empty() || !chunk.bad.is_empty() {
-            let mut batch = chunk.into_batch(&maker);
             let entry = RecordsEntry {
                 id: facts.id.clone(),
                 stamp: expected,
                 place: reader.place(),
                 defects,
             };
-            batch.entries.push(ledger::put(entry_key.clone(), &entry));
-            if chunks.blocking_send(batch).is_err() {
+            let entry = ledger::put(entry_key.clone(), &entry);
+            if chunks.blocking_send((chunk, entry)).is_err() {
                 return Ok(Ended::Closed);
             }
         }
@@ -150,7 +159,7 @@ fn read(
 }
 
 /// Records on their way into one batch. Their data share one allocation.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub(super) arena: Vec<u8>,
     pub(super) good: Vec<(u64, std::ops::Range<usize>)>,

@@ -48,7 +48,7 @@ pub struct Tracker {
     candidates: HashMap<Key, Candidate>,
     /// By the time at which a candidate may be due; at the same time, the oldest file first.
     times: BinaryHeap<Reverse<(Instant, i64, Key)>>,
-    held: bool,
+    held: Option<Instant>,
     unlooked: HashSet<Key>,
     /// Taken and not given back, and what was hinted about them meanwhile.
     taken: HashMap<Key, Option<Hint>>,
@@ -66,7 +66,7 @@ impl Tracker {
             capacity,
             candidates: HashMap::new(),
             times: BinaryHeap::new(),
-            held: false,
+            held: None,
             unlooked: HashSet::new(),
             taken: HashMap::new(),
             overflowed: false,
@@ -185,7 +185,7 @@ impl Tracker {
     /// The next due file with its stamp, which the caller must find unchanged. It is taken until [`finish`](Self::finish) or
     /// [`put_back`](Self::put_back).
     pub fn take_due(&mut self, now: Instant) -> Option<(Key, Candidate)> {
-        if self.held && self.has_room() {
+        if self.held.is_some() && self.has_room() {
             return None;
         }
         while let Some(Reverse((at, ..))) = self.times.peek() {
@@ -224,7 +224,7 @@ impl Tracker {
     /// When [`take_due`](Self::take_due) may next have something.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        if self.held && self.has_room() {
+        if self.held.is_some() && self.has_room() {
             return None;
         }
         self.times.peek().map(|Reverse((at, ..))| *at)
@@ -286,13 +286,20 @@ impl Tracker {
 
     /// Holds everything back, as long as there is room: a first scan is under way, and what lies in the folder is to be taken oldest
     /// first.
-    pub fn hold(&mut self) {
-        self.held = true;
+    pub fn hold(&mut self, now: Instant) {
+        self.held.get_or_insert(now);
+    }
+
+    /// Lets everything go if it was held back before `then`: the scan takes too long.
+    pub fn release_held_since(&mut self, then: Instant) {
+        if self.held.is_some_and(|since| since <= then) {
+            self.held = None;
+        }
     }
 
     /// The scan is over: everything found by it is due at the same time.
     pub fn release(&mut self, now: Instant) {
-        if !std::mem::take(&mut self.held) || !self.has_room() {
+        if self.held.take().is_none() || !self.has_room() {
             return;
         }
         self.times.clear();
@@ -432,7 +439,7 @@ mod tests {
     fn what_a_first_scan_found_is_taken_oldest_first() {
         let start = Instant::now();
         let mut tracker = Tracker::new(SETTLE, 10, false);
-        tracker.hold();
+        tracker.hold(start);
         for (n, name) in ["b", "a", "c"].iter().enumerate() {
             let modified = [5, 5, 1][n];
             let stamp = Stamp {
@@ -448,6 +455,18 @@ mod tests {
             .map(|(key, _)| key)
             .collect();
         assert_eq!(order, [key("c"), key("a"), key("b")]);
+    }
+
+    #[test]
+    fn a_first_scan_that_hangs_does_not_hold_for_ever() {
+        let start = Instant::now();
+        let mut tracker = Tracker::new(SETTLE, 10, false);
+        tracker.hold(start);
+        tracker.found(&key("a"), stamp(1), start);
+        tracker.release_held_since(start - seconds(1));
+        assert!(tracker.take_due(start + seconds(9)).is_none());
+        tracker.release_held_since(start);
+        assert!(tracker.take_due(start + seconds(9)).is_some());
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Bench {
         })
         .await;
         let events = self.events();
-        assert_eq!(events.len(), count, "{:?}", self.subjects());
+        assert_eq!(events.len(), count, "last {:?}", self.subjects().last());
         events
     }
 
@@ -116,9 +116,11 @@ impl Bench {
             }
         });
         if waited.await.is_err() {
+            let subjects = self.subjects();
             panic!(
-                "waited in vain for {what}; events: {:?}, status: {:?}, {:?}",
-                self.subjects(),
+                "waited in vain for {what}; {} events, last {:?}, status: {:?}, {:?}",
+                subjects.len(),
+                subjects.last(),
                 self.status().await,
                 self.warnings()
             );
