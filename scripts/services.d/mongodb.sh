@@ -5,13 +5,15 @@ SECANTUS_VERSION=0.7.0b3
 
 mongodb_variable() { echo MONGODB_URL; }
 
+# HEADGATE_MONGODB_OPTIONS: more options of the server, for tests that start one of their own.
 mongodb_start() {
     local name=$1 dir="$STATE/$1"
     mkdir -p "$dir/data"
     cached "$CACHE/secantusdb-$SECANTUS_VERSION" mongodb_install
     ports "$name" 1 >/dev/null
+    # shellcheck disable=SC2086 # several options
     spawn "$name" "$CACHE/secantusdb-$SECANTUS_VERSION/run" --port "$(port "$name" 1)" --storage-path "$dir/data" \
-        --enable-test-commands --sync-on-commit
+        --enable-test-commands --sync-on-commit ${HEADGATE_MONGODB_OPTIONS:-}
     await "$name" 60 listening "$(port "$name" 1)"
 }
 

@@ -1,0 +1,181 @@
+//! What an error of the server or the driver means for a stream.
+
+use std::time::Duration;
+
+use mongodb::error::{Error, ErrorKind};
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Open the stream again where it was, after a while.
+    Resume,
+    /// The changes since the position are gone.
+    HistoryLost,
+    /// The next event is larger than a reply may be.
+    TooLarge,
+    /// The server does not know something that the stream was opened with.
+    NotSupported,
+    /// Nothing helps until somebody acts; see [`advice`].
+    Stop,
+    /// Unknown: start over with the supervisor's backoff.
+    Restart,
+}
+
+/// Where an error came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Opening the stream.
+    Open,
+    /// Reading on.
+    Next,
+}
+
+/// The label with which a server (4.4 and later) marks errors that resuming mends.
+const RESUMABLE: &str = "ResumableChangeStreamError";
+
+/// Codes that the drivers' change stream specification counts as resumable where there are no labels.
+const RESUMABLE_CODES: [i32; 18] = [
+    6, 7, 43, 63, 89, 91, 133, 150, 189, 234, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436,
+];
+const HISTORY_LOST: [i32; 3] = [280, 286, 464];
+/// A token that the server cannot use: only where it was offered.
+const TOKEN_REFUSED: [i32; 2] = [260, 50811];
+pub(crate) const UNAUTHORIZED: i32 = 13;
+const AUTHENTICATION_FAILED: i32 = 18;
+/// No image of the document as it was, although images are required.
+const NO_MATCHING_DOCUMENT: i32 = 47;
+const OBJECT_TOO_LARGE: i32 = 10334;
+pub(crate) const UNRECOGNIZED_STAGE: i32 = 40324;
+pub(crate) const UNKNOWN_FIELD: i32 = 40415;
+/// `$changeStream` on a server that is no member of a replica set.
+const NO_REPLICA_SET: i32 = 40573;
+
+/// What `error` means.
+pub(crate) fn classify(error: &Error, phase: Phase) -> Failure {
+    let labelled = error.contains_label(RESUMABLE);
+    match code(error) {
+        Some(code) if HISTORY_LOST.contains(&code) => Failure::HistoryLost,
+        Some(code) if phase == Phase::Open && TOKEN_REFUSED.contains(&code) => Failure::HistoryLost,
+        Some(OBJECT_TOO_LARGE) => Failure::TooLarge,
+        Some(UNKNOWN_FIELD | UNRECOGNIZED_STAGE) => Failure::NotSupported,
+        Some(UNAUTHORIZED | AUTHENTICATION_FAILED | NO_MATCHING_DOCUMENT | NO_REPLICA_SET) => {
+            Failure::Stop
+        }
+        Some(code) if labelled || RESUMABLE_CODES.contains(&code) => Failure::Resume,
+        Some(_) => Failure::Restart,
+        None if labelled => Failure::Resume,
+        None => match &*error.kind {
+            ErrorKind::Io(_)
+            | ErrorKind::ConnectionPoolCleared { .. }
+            | ErrorKind::ServerSelection { .. } => Failure::Resume,
+            ErrorKind::Authentication { .. } | ErrorKind::InvalidTlsConfig { .. } => Failure::Stop,
+            _ => Failure::Restart,
+        },
+    }
+}
+
+/// The server's code, if the server answered.
+pub(crate) fn code(error: &Error) -> Option<i32> {
+    match &*error.kind {
+        ErrorKind::Command(command) => Some(command.code),
+        _ => None,
+    }
+}
+
+/// A sentence: what failed, and what to do about it.
+pub(crate) fn advice(error: &Error, scope: &str) -> String {
+    let said = said(error);
+    let remedy = match code(error) {
+        Some(NO_REPLICA_SET) => {
+            "the server is no member of a replica set, so it keeps no history: start it with `--replSet rs0` and run `rs.initiate()`".to_owned()
+        }
+        Some(UNAUTHORIZED) => format!(
+            "the user lacks a privilege: `headgate mongodb check` prints the `db.grantRolesToUser` command for {scope}"
+        ),
+        Some(AUTHENTICATION_FAILED) => "check user, password and `authSource` in `url`".to_owned(),
+        Some(NO_MATCHING_DOCUMENT) => {
+            "a pre- or post-image is required but the server has none: enable them with `db.runCommand({collMod: \"COLLECTION\", changeStreamPreAndPostImages: {enabled: true}})`, and for changes from before that use `when_available`".to_owned()
+        }
+        Some(280) => "the position cannot be resumed: its history is gone, it is of another deployment, or `pipeline` changed `_id`".to_owned(),
+        Some(260 | 50811) => "the position is no token of this deployment: was the source pointed at another one?".to_owned(),
+        Some(286 | 464) => "the oplog no longer has the changes since the position: enlarge it with `db.adminCommand({replSetResizeOplog: 1, minRetentionHours: 48})`".to_owned(),
+        Some(UNKNOWN_FIELD | UNRECOGNIZED_STAGE) => {
+            "the server is too old for an option or stage of this source: `headgate mongodb check` says which version it is".to_owned()
+        }
+        Some(_) => "if it stays, look the code up in the server's log".to_owned(),
+        None => match &*error.kind {
+            ErrorKind::Authentication { .. } => "check user, password and `authSource` in `url`".to_owned(),
+            ErrorKind::InvalidTlsConfig { .. } => "check the TLS files that `url` names".to_owned(),
+            ErrorKind::ServerSelection { .. } | ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. } => {
+                "no member of the deployment can be reached: check that it runs and that `url` and `replicaSet` are right".to_owned()
+            }
+            _ => "see the driver's message".to_owned(),
+        },
+    };
+    format!("{scope}: {remedy} ({said})")
+}
+
+/// What the server or the driver said, short.
+fn said(error: &Error) -> String {
+    match &*error.kind {
+        ErrorKind::Command(command) => {
+            format!(
+                "{} {}: {}",
+                command.code, command.code_name, command.message
+            )
+        }
+        kind => {
+            let mut text = kind.to_string();
+            if let Some((at, _)) = text.char_indices().nth(300) {
+                text.truncate(at);
+            }
+            text
+        }
+    }
+}
+
+/// Waits that grow from a tenth of a second to half a minute, each a random part of its length, so that many sources do not come
+/// back together.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    /// How long to wait now.
+    pub(crate) fn next(&mut self) -> Duration {
+        let longest = Self::FIRST
+            .saturating_mul(1 << self.failures.min(10))
+            .min(Self::LONGEST);
+        self.failures = self.failures.saturating_add(1);
+        longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+
+    /// Something worked.
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Failures since something worked.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_end() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<_> = (0..20).map(|_| backoff.next()).collect();
+        assert!(waits[0] >= Duration::from_millis(50) && waits[0] <= Duration::from_millis(100));
+        assert!(waits[19] >= Duration::from_secs(15) && waits[19] <= Duration::from_secs(30));
+        backoff.reset();
+        assert!(backoff.next() <= Duration::from_millis(100));
+    }
+}
