@@ -37,7 +37,8 @@ impl Reader {
         Self {
             shared,
             durable,
-            next: from,
+            // Sequences begin at one.
+            next: from.max(1),
             current: None,
             disk: None,
         }
@@ -51,6 +52,7 @@ impl Reader {
 
     /// Goes on at `to`. Going forward is cheap.
     pub fn seek(&mut self, to: Sequence) {
+        let to = to.max(1);
         if to < self.next {
             self.current = None;
             self.disk = None;
