@@ -70,6 +70,7 @@ advertised.listeners=PLAINTEXT://127.0.0.1:$(port "$name" 1),SASL_PLAINTEXT://12
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,EXPIRED:SSL
 log.dirs=$STATE/$name/data
 num.partitions=1
+log.cleaner.dedupe.buffer.size=16777216
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4

@@ -76,20 +76,38 @@ await() {
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # ports NAME COUNT: the remembered loopback ports of a server, chosen anew when there are none or somebody else took one.
+# Below the range that the kernel gives to outgoing connections: a client that calls a stopped server there may otherwise be
+# given that very port and connect to itself.
 ports() {
     local name=$1 count=$2 file="$STATE/$1/ports" port free=yes
     if [ -f "$file" ] && [ "$(wc -w <"$file")" -eq "$count" ]; then
-        for port in $(cat "$file"); do listening "$port" && free=no; done
+        # A process that was killed may hold its ports for a moment after it counts as ended.
+        for port in $(cat "$file"); do await_silence "$port" || free=no; done
         if [ "$free" = yes ]; then cat "$file"; return 0; fi
     fi
     python3 - "$count" >"$file" <<'PY'
-import socket, sys
-held = [socket.socket() for _ in range(int(sys.argv[1]))]
-for each in held:
-    each.bind(("127.0.0.1", 0))
+import random, socket, sys
+
+held = []
+while len(held) < int(sys.argv[1]):
+    each = socket.socket()
+    try:
+        each.bind(("127.0.0.1", random.randrange(20000, 32000)))
+        held.append(each)
+    except OSError:
+        each.close()
 print(*[each.getsockname()[1] for each in held])
 PY
     cat "$file"
+}
+
+await_silence() {
+    local i
+    for ((i = 0; i < 50; i++)); do
+        listening "$1" || return 0
+        sleep 0.1
+    done
+    return 1
 }
 
 port() { cut -d' ' -f"$2" "$STATE/$1/ports"; }

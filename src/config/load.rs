@@ -280,8 +280,11 @@ impl<'a> Loader<'a> {
             .filter_map(|(name, at, node)| {
                 let (common, kind, keys) = split::<sink::Common>(node.to_json());
                 let common = judge.typed(&at, common)?;
-                let kind =
+                let kind: sink::Kind =
                     judge.typed_under(&at, 1, Json::Object(Map::from_iter([(kind, keys)])))?;
+                for (pointer, message) in kind.problems() {
+                    judge.value(&at.extend(&Pointer::from_json(&pointer)), message);
+                }
                 Some(Sink {
                     name: Str::from(name),
                     common,

@@ -71,6 +71,19 @@ pub enum Kind {
     Log(log::Config),
     /// Standard output, one JSON object a line.
     Stdout(Stdout),
+    /// Apache Kafka, or what speaks its protocol.
+    Kafka(Box<super::kafka::Config>),
+}
+
+impl Kind {
+    /// What cannot work, without I/O: (JSON pointer, what to write instead).
+    #[must_use]
+    pub fn problems(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Kafka(config) => config.problems(),
+            Self::Log(_) | Self::Stdout(_) => Vec::new(),
+        }
+    }
 }
 
 impl Default for Kind {

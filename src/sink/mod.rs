@@ -11,6 +11,7 @@ mod accepted;
 mod batch;
 pub mod buffer;
 pub mod config;
+pub mod kafka;
 pub mod log;
 mod open;
 pub mod stdout;

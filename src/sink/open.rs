@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use headgate_sdk::Str;
 
+use super::kafka::KafkaSink;
 use super::log::{self, EmbeddedLog, LogSink};
 use super::stdout::StdoutSink;
 use super::{Kind, Sink, SinkError};
@@ -26,6 +27,10 @@ pub fn open(
     match &sink.kind {
         Kind::Log(config) => open_log(&sink.name, config, data_dir),
         Kind::Stdout(_) => Ok(Arc::new(StdoutSink::new(sink.name.clone()))),
+        Kind::Kafka(config) => Ok(Arc::new(KafkaSink::open(
+            sink.name.clone(),
+            config.as_ref().clone(),
+        )?)),
     }
 }
 

@@ -7,4 +7,5 @@
 
 mod cli;
 mod gateway;
+mod kafka;
 mod support;

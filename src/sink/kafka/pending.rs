@@ -1,0 +1,136 @@
+//! Batches whose records are on their way: one completion each, not one per record.
+
+use parking_lot::Mutex;
+use rdkafka::types::RDKafkaErrorCode;
+use slab::Slab;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::error::Failure;
+
+/// Bits of an opaque that hold the record's index; the batch's key is above them.
+const INDEX_BITS: u32 = 24;
+/// The most records of one group.
+pub(super) const MAX_GROUP: usize = 1 << INDEX_BITS;
+
+/// The groups of records that librdkafka has and has not reported on.
+#[derive(Default)]
+pub(super) struct Pending(Mutex<Slab<Group>>);
+
+struct Group {
+    /// Reports to come, plus one while records are still being handed over.
+    left: usize,
+    failures: Vec<Failure>,
+    reply: oneshot::Sender<Vec<Failure>>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// A group that is being handed over.
+pub(super) struct Open(usize);
+
+impl Open {
+    /// What to give librdkafka with the record of this index.
+    pub(super) const fn opaque(&self, index: usize) -> usize {
+        (self.0 << INDEX_BITS) | index
+    }
+}
+
+impl Pending {
+    /// Starts a group that keeps `room` until its last report; the receiver gets the failures, in the order of reports.
+    pub(super) fn open(
+        &self,
+        room: OwnedSemaphorePermit,
+    ) -> (Open, oneshot::Receiver<Vec<Failure>>) {
+        let (reply, report) = oneshot::channel();
+        let key = self.0.lock().insert(Group {
+            left: 1,
+            failures: Vec::new(),
+            reply,
+            _room: room,
+        });
+        (Open(key), report)
+    }
+
+    /// Announces `count` more reports. Called before the records are handed over.
+    pub(super) fn expect(&self, open: &Open, count: usize) {
+        self.0.lock()[open.0].left += count;
+    }
+
+    /// Ends handing over: `failures` were never taken by librdkafka, and their reports are not to come.
+    pub(super) fn close(&self, open: Open, failures: Vec<Failure>) {
+        let refused = failures.len();
+        self.count(open.0, 1 + refused, failures);
+    }
+
+    /// A record's report.
+    pub(super) fn report(&self, opaque: usize, failed: Option<RDKafkaErrorCode>) {
+        let index = opaque & (MAX_GROUP - 1);
+        let failure = failed.map(|code| Failure { index, code });
+        self.count(opaque >> INDEX_BITS, 1, failure);
+    }
+
+    fn count(&self, key: usize, reports: usize, failures: impl IntoIterator<Item = Failure>) {
+        let mut groups = self.0.lock();
+        let group = &mut groups[key];
+        group.failures.extend(failures);
+        group.left -= reports;
+        if group.left == 0 {
+            let Group {
+                failures, reply, ..
+            } = groups.remove(key);
+            drop(groups);
+            let _nobody_waits = reply.send(failures);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    async fn group(
+        pending: &Pending,
+        room: &Arc<Semaphore>,
+    ) -> (Open, oneshot::Receiver<Vec<Failure>>) {
+        let permit = Arc::clone(room).acquire_owned().await.expect("open");
+        pending.open(permit)
+    }
+
+    #[tokio::test]
+    async fn answers_once_after_the_last_report_and_gives_the_room_back() {
+        let (pending, room) = (Pending::default(), Arc::new(Semaphore::new(2)));
+        let (first, first_report) = group(&pending, &room).await;
+        let (second, mut second_report) = group(&pending, &room).await;
+        let (a, b, c) = (first.opaque(0), first.opaque(1), second.opaque(7));
+        pending.expect(&first, 2);
+        pending.expect(&second, 1);
+        pending.report(a, None);
+        pending.close(first, Vec::new());
+        pending.close(second, Vec::new());
+        assert_eq!(room.available_permits(), 0);
+        pending.report(b, Some(RDKafkaErrorCode::InvalidRecord));
+        let failures = first_report.await.expect("answered");
+        assert_eq!(failures.len(), 1);
+        assert_eq!(failures[0].index, 1);
+        assert_eq!(room.available_permits(), 1);
+        assert!(second_report.try_recv().is_err());
+        pending.report(c, None);
+        assert!(second_report.await.expect("answered").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_group_that_was_refused_whole_answers_at_once() {
+        let (pending, room) = (Pending::default(), Arc::new(Semaphore::new(1)));
+        let (open, report) = group(&pending, &room).await;
+        pending.expect(&open, 1);
+        let refused = Failure {
+            index: 0,
+            code: RDKafkaErrorCode::MessageSizeTooLarge,
+        };
+        pending.close(open, vec![refused]);
+        assert_eq!(report.await.expect("answered").len(), 1);
+    }
+}

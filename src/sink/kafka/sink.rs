@@ -1,0 +1,177 @@
+//! The sink: what all lanes share.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use headgate_sdk::{
+    LaneId, Str,
+    status::{State, Status},
+};
+use parking_lot::{Mutex, RwLock};
+use rdkafka::ClientConfig;
+use tokio_util::sync::CancellationToken;
+use tower::util::BoxService;
+
+use super::{
+    Config, client,
+    context::Health,
+    producer::{Producer, Room},
+    service::LaneToKafka,
+    topics::Topics,
+};
+use crate::{
+    runtime::Checkpoints,
+    sink::{Keeps, LaneSink, Sink, SinkError},
+};
+
+/// How long closing waits for brokers that do not answer.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+/// The pause between two questions to a cluster that did not answer the first.
+const PROBE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Events go to Kafka, at least once.
+pub struct KafkaSink {
+    name: Str,
+    shared: Arc<Shared>,
+    closing: CancellationToken,
+}
+
+/// What the lanes share.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) topics: Topics,
+    pub(super) room: Room,
+    pub(super) health: Arc<Health>,
+    /// `None` once closed.
+    producer: RwLock<Option<Arc<Producer>>>,
+    /// Puts each record into a request of its own. Made when a broker first refuses a request for its size.
+    solo: Mutex<Option<Arc<Producer>>>,
+}
+
+impl KafkaSink {
+    /// Makes the sink and begins to look for the cluster. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Settings that librdkafka refuses, or files of certificates that cannot be read. An unreachable cluster is no error: it
+    /// shows in the status.
+    pub fn open(name: Str, config: Config) -> Result<Self, SinkError> {
+        let health = Arc::new(Health::new(name.clone(), Status::default()));
+        let producer = make(&client::producer(&config), &health)?;
+        let shared = Arc::new(Shared {
+            topics: Topics::new(config.clone()),
+            room: Room::new(config.max_in_flight.as_usize()),
+            producer: RwLock::new(Some(Arc::new(producer))),
+            solo: Mutex::default(),
+            health,
+            config,
+        });
+        let closing = CancellationToken::new();
+        tokio::spawn(
+            closing
+                .clone()
+                .run_until_cancelled_owned(find_cluster(Arc::clone(&shared))),
+        );
+        Ok(Self {
+            name,
+            shared,
+            closing,
+        })
+    }
+}
+
+/// Shows as ready once the cluster answers.
+async fn find_cluster(shared: Arc<Shared>) {
+    while let Ok(producer) = shared.producer() {
+        match shared.topics.list(&producer).await {
+            Ok(()) => return shared.health.well(),
+            Err(error) => shared.health.troubled(error.to_string()),
+        }
+        tokio::time::sleep(PROBE_PAUSE).await;
+    }
+}
+
+fn make(settings: &ClientConfig, health: &Arc<Health>) -> Result<Producer, SinkError> {
+    Producer::new(settings, Arc::clone(health)).map_err(|error| {
+        SinkError::caused(
+            format!("cannot make a Kafka producer: {error}; check the sink's settings"),
+            error,
+        )
+    })
+}
+
+impl Shared {
+    pub(super) fn producer(&self) -> Result<Arc<Producer>, SinkError> {
+        self.producer
+            .read()
+            .clone()
+            .ok_or_else(|| SinkError::new("the sink is closed"))
+    }
+
+    /// The producer that puts each record into a request of its own.
+    pub(super) fn solo(&self) -> Result<Arc<Producer>, SinkError> {
+        let mut solo = self.solo.lock();
+        if let Some(producer) = solo.as_ref().filter(|producer| !producer.is_fatal()) {
+            return Ok(Arc::clone(producer));
+        }
+        let mut settings = client::producer(&self.config);
+        settings.set("batch.num.messages", "1");
+        let producer = Arc::new(make(&settings, &self.health)?);
+        *solo = Some(Arc::clone(&producer));
+        Ok(producer)
+    }
+
+    /// Puts a new producer in the place of one that met a fatal error, unless somebody did already.
+    pub(super) fn replace(&self, failed: &Arc<Producer>) {
+        let mut current = self.producer.write();
+        if !current.as_ref().is_some_and(|now| Arc::ptr_eq(now, failed)) {
+            return;
+        }
+        match make(&client::producer(&self.config), &self.health) {
+            Ok(producer) => {
+                let old = current.replace(Arc::new(producer));
+                drop(current);
+                tracing::warn!("the Kafka producer met a fatal error and was replaced");
+                // Dropping the last handle gives up what it still has, which takes a moment.
+                tokio::task::spawn_blocking(move || drop(old));
+            }
+            Err(error) => {
+                drop(current);
+                self.health.troubled(error.to_string());
+            }
+        }
+    }
+}
+
+impl Sink for KafkaSink {
+    fn name(&self) -> &Str {
+        &self.name
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+
+    fn recover<'a>(&'a self, _: &'a Checkpoints) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn open_lane(&self, _: &LaneId, _: u32) -> LaneSink {
+        BoxService::new(LaneToKafka::new(Arc::clone(&self.shared)))
+    }
+
+    fn status(&self) -> &Status {
+        self.shared.health.status()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.closing.cancel();
+            let producer = self.shared.producer.write().take();
+            if let Some(producer) = producer {
+                let closed = tokio::task::spawn_blocking(move || producer.close(CLOSE_PATIENCE));
+                let _runtime_ended = closed.await;
+            }
+            self.status().set(State::Stopped);
+        })
+    }
+}

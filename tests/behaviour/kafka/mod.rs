@@ -1,0 +1,66 @@
+//! The Kafka sink against the real broker, and against librdkafka's mock cluster where only injection can show something.
+
+mod injected;
+mod outage;
+mod records;
+mod security;
+mod topics;
+
+use std::sync::Arc;
+
+use headgate::sink::kafka::{Config, KafkaSink};
+use headgate_sdk::status::State;
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+};
+
+use crate::support;
+
+fn brokers() -> String {
+    support::server("KAFKA_BROKERS", "kafka")
+}
+
+fn open(config: Config) -> Arc<KafkaSink> {
+    Arc::new(KafkaSink::open("main".into(), config).unwrap())
+}
+
+fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .create()
+        .unwrap()
+}
+
+/// Makes a topic of its own for a test.
+async fn topic(brokers: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+    let name = support::unique("behaviour");
+    let mut new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+    for (key, value) in settings {
+        new = new.set(key, value);
+    }
+    let results = admin(brokers)
+        .create_topics([&new], &AdminOptions::new())
+        .await
+        .unwrap();
+    results[0].as_ref().unwrap();
+    name
+}
+
+/// Waits until the sink's state is as wanted.
+async fn state(sink: &KafkaSink, wanted: impl Fn(&State) -> bool) -> State {
+    use headgate::sink::Sink as _;
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let now = sink.status().get();
+        if wanted(&now) {
+            return now;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the state stays {now:?}"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}

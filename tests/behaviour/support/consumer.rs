@@ -1,0 +1,97 @@
+//! A plain Kafka consumer that knows nothing of Headgate.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use headgate_sdk::{Envelope, envelope::kafka};
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    message::Headers,
+};
+
+/// A record as it lies in a topic.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) partition: i32,
+    pub(crate) key: Option<String>,
+    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
+    pub(crate) value: Option<Bytes>,
+}
+
+impl Found {
+    /// Reads it as the CloudEvents binding says.
+    pub(crate) fn event(&self) -> Envelope {
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()));
+        kafka::read(headers, self.value.as_ref())
+            .and_then(|event| event.into_envelope())
+            .unwrap_or_else(|error| panic!("{self:?} is no CloudEvent of ours: {error}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(known, _)| known == name)?;
+        value
+            .as_deref()
+            .map(|text| std::str::from_utf8(text).unwrap())
+    }
+}
+
+/// Everything in a topic up to its end now, as `read_committed` or `read_uncommitted` shows it. Partitions one after the other.
+pub(crate) fn read_all(brokers: &str, topic: &str, isolation: &str) -> Vec<Found> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "nobody")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", isolation)
+        .create()
+        .unwrap();
+    let patience = Duration::from_secs(30);
+    let metadata = consumer.fetch_metadata(Some(topic), patience).unwrap();
+    let mut assignment = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        assignment
+            .add_partition_offset(topic, partition.id(), Offset::Beginning)
+            .unwrap();
+    }
+    let mut open = assignment.count();
+    consumer.assign(&assignment).unwrap();
+    let mut found: HashMap<i32, Vec<Found>> = HashMap::new();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while open > 0 {
+        assert!(Instant::now() < deadline, "`{topic}` does not end");
+        match consumer.poll(Duration::from_millis(100)) {
+            None => {}
+            Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => open -= 1,
+            Some(Err(error)) => panic!("reading `{topic}`: {error}"),
+            Some(Ok(message)) => {
+                let headers = message.headers().map_or_else(Vec::new, |headers| {
+                    headers
+                        .iter()
+                        .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
+                        .collect()
+                });
+                found.entry(message.partition()).or_default().push(Found {
+                    partition: message.partition(),
+                    key: message
+                        .key()
+                        .map(|key| String::from_utf8(key.to_vec()).unwrap()),
+                    headers,
+                    value: message.payload().map(Bytes::copy_from_slice),
+                });
+            }
+        }
+    }
+    let mut partitions: Vec<_> = found.into_iter().collect();
+    partitions.sort_by_key(|(partition, _)| *partition);
+    partitions
+        .into_iter()
+        .flat_map(|(_, records)| records)
+        .collect()
+}

@@ -1,0 +1,166 @@
+//! A lane's way into a sink, with all the layers that stand in front of it in the gateway.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use headgate::{
+    pipeline::{
+        LaneContext, LayerStates, PipelineBatch, PipelineService, Step,
+        breaker::Breaker,
+        dead_letter::DeadLetterWriter,
+        stack::{self, PipelinePlan, SinkPlan, StackContext},
+    },
+    sink::{Accepted, Checkpoint, Outcome, Sink},
+};
+use headgate_sdk::{Data, DeadLetter, Envelope, LaneId, Replay, Timestamp};
+use tokio::sync::{Mutex, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{Service, ServiceExt};
+
+/// Keeps dead letters in memory.
+#[derive(Default)]
+pub(crate) struct Letters(Mutex<Vec<DeadLetter>>);
+
+impl Letters {
+    pub(crate) async fn all(&self) -> Vec<DeadLetter> {
+        self.0.lock().await.clone()
+    }
+}
+
+struct Writer(Arc<Letters>);
+
+impl DeadLetterWriter for Writer {
+    fn write(&self, letters: Vec<DeadLetter>) -> BoxFuture<'static, ()> {
+        let kept = Arc::clone(&self.0);
+        Box::pin(async move { kept.0.lock().await.extend(letters) })
+    }
+}
+
+/// One lane into one sink.
+pub(crate) struct Way {
+    lane: Arc<LaneContext>,
+    stack: PipelineService,
+    number: u64,
+    pub(crate) letters: Arc<Letters>,
+}
+
+impl Way {
+    /// Routes everything to `topic`, keyed by the partition key.
+    pub(crate) fn new(sink: Arc<dyn Sink>, lane: &str, topic: &str) -> Self {
+        let letters = Arc::new(Letters::default());
+        let retry: headgate::pipeline::breaker::Config =
+            serde_json::from_str(r#"{"initial": "20ms", "max": "500ms"}"#).unwrap();
+        let plan = SinkPlan {
+            breaker: Arc::new(Breaker::new(
+                sink.name(),
+                retry.clone(),
+                sink.status().clone(),
+            )),
+            sink,
+            timeout: Duration::from_secs(10),
+            retry,
+            required: true,
+            queue: Arc::new(Semaphore::new(20_000)),
+        };
+        let cx = StackContext {
+            sinks: vec![plan].into(),
+            dead_letters: Arc::new(Writer(Arc::clone(&letters))),
+            states: LayerStates::default(),
+            tasks: TaskTracker::new(),
+            abandon: CancellationToken::new(),
+        };
+        let lane = Arc::new(LaneContext {
+            id: LaneId::from_stored(lane),
+            source: "numbers".into(),
+            tenant: "default".into(),
+            replay: Replay::FromSource,
+            shard: 0,
+        });
+        let steps: Vec<Step> = serde_json::from_value(serde_json::json!([
+            { "route": { "topic": topic, "key": "{partitionkey}" } }
+        ]))
+        .unwrap();
+        let stack =
+            PipelinePlan::new("default", &steps).build(stack::deliver(&lane.id, 0, &cx), &cx);
+        Self {
+            lane,
+            stack,
+            number: 0,
+            letters,
+        }
+    }
+
+    /// Sends a batch; the outcome follows.
+    pub(crate) async fn send(&mut self, events: Vec<Envelope>) -> Accepted {
+        self.number += 1;
+        let batch = PipelineBatch {
+            lane: Arc::clone(&self.lane),
+            number: self.number,
+            events,
+            rejected: Vec::new(),
+            checkpoint: Checkpoint::default(),
+        };
+        self.stack.ready().await.unwrap().call(batch).await.unwrap()
+    }
+
+    /// Sends a batch and waits until it is durable.
+    pub(crate) async fn deliver(&mut self, events: Vec<Envelope>) {
+        let outcome = durable(self.send(events).await).await;
+        assert!(matches!(outcome, Outcome::Durable), "{outcome:?}");
+    }
+}
+
+/// The outcome, within a minute.
+pub(crate) async fn durable(accepted: Accepted) -> Outcome {
+    tokio::time::timeout(Duration::from_secs(60), accepted)
+        .await
+        .expect("an outcome within a minute")
+}
+
+/// The numbered event of the tests: its id is the number, its key one of ten.
+pub(crate) fn numbered(number: u64) -> Envelope {
+    let mut event = Envelope::new(
+        number.to_string(),
+        "urn:headgate:default:test:numbers",
+        "number.drawn.v1",
+        Timestamp::from_second(1_700_000_000).unwrap(),
+        Data::opaque(format!(r#"{{"number":{number},"text":"Grüße"}}"#)),
+    );
+    event.partitionkey = Some(format!("key-{}", number % 10).into());
+    event
+}
+
+/// Asserts that `found` has exactly the numbers of `expected`, for each key in order; what was written twice counts once.
+/// Returns how many repeats there were.
+pub(crate) fn assert_complete(
+    found: &[super::consumer::Found],
+    expected: std::ops::Range<u64>,
+) -> usize {
+    let mut seen = std::collections::HashSet::new();
+    let mut last: std::collections::HashMap<String, u64> = std::collections::HashMap::new();
+    let mut repeats = 0;
+    for record in found {
+        let event = record.event();
+        let number: u64 = event.id.parse().unwrap();
+        assert_eq!(record.key.as_deref(), event.partitionkey.as_deref());
+        if !seen.insert(number) {
+            repeats += 1;
+            continue;
+        }
+        let key = record.key.clone().unwrap();
+        if let Some(before) = last.insert(key.clone(), number) {
+            assert!(before < number, "{number} came after {before} of {key}");
+        }
+    }
+    let missing: Vec<u64> = expected
+        .clone()
+        .filter(|number| !seen.contains(number))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "{} are missing: {missing:?}",
+        missing.len()
+    );
+    assert_eq!(seen.len() as u64, expected.end - expected.start);
+    repeats
+}
