@@ -4,6 +4,7 @@
 mod examples;
 mod options;
 mod recheck;
+mod schemes;
 mod send;
 mod sign;
 mod verify;
@@ -24,6 +25,8 @@ enum Action {
     Send(send::Options),
     /// Verify the requests again that a source has in quarantine, after its secret was mended.
     Recheck(recheck::Options),
+    /// List the schemes of vendors that are known by name.
+    Schemes(schemes::Options),
 }
 
 /// The command, for the gateway's own command line.
@@ -47,6 +50,7 @@ pub async fn run(matches: &ArgMatches, cx: CommandContext<'_>) -> CommandOutcome
         Action::Sign(options) => sign::run(&options, &cx),
         Action::Send(options) => send::run(&options, &cx).await,
         Action::Recheck(options) => recheck::run(&options, &cx).await,
+        Action::Schemes(options) => schemes::run(&options),
     };
     outcome.unwrap_or_else(|error| error)
 }

@@ -21,7 +21,7 @@ use crate::{
 /// Which scheme, with which keys.
 #[derive(Debug, Args)]
 pub(super) struct Scheme {
-    /// The preset (`github`, `stripe`, …); `headgate connectors webhook` lists them.
+    /// The preset (`github`, `stripe`, …); `headgate webhook schemes` lists them.
     #[arg(
         long,
         value_name = "NAME",
@@ -150,7 +150,7 @@ impl Scheme {
 fn unknown(name: &str) -> CommandOutcome {
     let similar = presets::similar(name);
     let hint = match similar.is_empty() {
-        true => "`headgate connectors webhook` lists the schemes".to_owned(),
+        true => "`headgate webhook schemes` lists the schemes".to_owned(),
         false => format!("did you mean {}?", similar.join(", ")),
     };
     CommandOutcome::Usage(format!("there is no scheme `{name}`: {hint}"))

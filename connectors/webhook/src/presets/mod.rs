@@ -2,6 +2,10 @@
 //!
 //! Adding a vendor is one entry in `presets/presets.json`.
 
+mod reference;
+
+pub use reference::reference;
+
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};

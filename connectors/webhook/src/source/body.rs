@@ -14,7 +14,7 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// Why a body is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BodyError {
+pub enum BodyError {
     /// Too many bytes: 413.
     #[error("the body has more than {0} bytes")]
     TooLarge(usize),
@@ -96,7 +96,7 @@ fn codings(headers: &HeaderMap) -> Result<Vec<String>, BodyError> {
 ///
 /// # Errors
 /// [`BodyError`]; a body over the limit is refused, never cut.
-pub(crate) fn inflate(headers: &HeaderMap, body: &Bytes, max: usize) -> Result<Bytes, BodyError> {
+pub fn inflate(headers: &HeaderMap, body: &Bytes, max: usize) -> Result<Bytes, BodyError> {
     let mut body = body.clone();
     for coding in codings(headers)?.iter().rev() {
         body = match coding.as_str() {

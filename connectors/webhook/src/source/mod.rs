@@ -24,6 +24,7 @@ mod keys;
 mod quarantine;
 mod run;
 
+pub use body::{BodyError, inflate};
 pub use config::{
     Acknowledge, Config, DedupFrom, DedupRule, EventType, InboundEmail, OnInvalid, QuarantineRule,
     Respond, SignatureCovers, Tenant,

@@ -107,7 +107,7 @@ impl WebhookSource {
             (Some(name), None) if config.preset().is_none() => {
                 let similar = presets::similar(name).join(", ");
                 let hint = match similar.is_empty() {
-                    true => "`headgate connectors webhook` lists the schemes".to_owned(),
+                    true => "`headgate webhook schemes` lists the schemes".to_owned(),
                     false => format!("did you mean {similar}?"),
                 };
                 problem("/scheme", format!("there is no scheme `{name}`: {hint}"));
