@@ -9,3 +9,4 @@ mod cli;
 mod gateway;
 mod kafka;
 mod support;
+mod webhooks;

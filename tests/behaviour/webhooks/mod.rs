@@ -1,0 +1,4 @@
+//! Webhooks against a whole gateway.
+
+mod clients;
+mod repetitions;
