@@ -10,6 +10,7 @@ pub use registration::{AnySource, Build, Registration, RunCommand};
 pub fn registry() -> &'static [Registration] {
     static REGISTRY: &[Registration] = &[
         Registration::of::<headgate_files::Files>(),
+        Registration::of::<headgate_mongodb::Mongodb>(),
         Registration::of::<headgate_postgres::Postgres>(),
         Registration::of::<headgate_webhook::Webhook>(),
     ];
