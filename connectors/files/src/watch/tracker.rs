@@ -123,12 +123,14 @@ impl Tracker {
             .candidates
             .entry(key.clone())
             .or_insert_with(|| Candidate::new(None, now));
+        let closed = candidate.writing && hint == Hint::Complete;
         match hint {
             Hint::Writing => candidate.writing = !self.growing,
             Hint::Complete => candidate.writing = false,
             Hint::Touched | Hint::Folder | Hint::Gone => {}
         }
-        if !self.growing {
+        // Whether anything changed is for the look to say: an event that comes late does not make a file younger.
+        if !self.growing && (closed || candidate.stamp.is_none()) {
             candidate.since = now;
         }
         self.unlooked.insert(key);

@@ -39,7 +39,7 @@ impl Subject for WholeFiles {
     fn config(&self) -> Value {
         json!({
             "paths": [self.inbox.path()],
-            "settle": "40ms",
+            "settle": "150ms",
             "scan_interval": "2s",
             "content": "inline",
             "afterwards": self.afterwards,
