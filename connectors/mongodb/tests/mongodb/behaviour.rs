@@ -134,6 +134,11 @@ async fn images_and_the_pipeline_are_the_servers() {
         .update_one(doc! { "_id": 1 }, doc! { "$set": { "n": 2_i64 } })
         .await
         .unwrap();
+    // The tests' server looks post-images up when it is asked: the delete must not come before that.
+    durable(&shop.world.lanes, "send the update", |events| {
+        events.len() == 1
+    })
+    .await;
     shop.orders().delete_one(doc! { "_id": 1 }).await.unwrap();
     durable(
         &shop.world.lanes,

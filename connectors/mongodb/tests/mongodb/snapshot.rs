@@ -83,7 +83,7 @@ async fn survives_three_crashes_under_concurrent_writes() {
             version
         }
     });
-    let chunk = count(100, 2_000);
+    let chunk = count(30, 2_000);
     let config = json!({ "collections": ["orders"], "snapshot": { "chunk_documents": chunk } });
     let reads = |events: &[headgate_sdk::Envelope]| {
         events.iter().filter(|e| e.op == Some(Op::Read)).count()

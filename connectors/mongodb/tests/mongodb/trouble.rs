@@ -88,13 +88,13 @@ async fn an_outage_is_waited_out_without_haste() {
         doc! { "errorCode": 8, "errorLabels": ["ResumableChangeStreamError"] },
     )
     .await;
-    insert(&shop, 0..1).await;
     let waits = async {
         while !matches!(run.status.get(), State::Waiting(_)) {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
     within("say that it waits", waits).await;
+    insert(&shop, 0..1).await;
     durable(&shop.world.lanes, "come back", |events| events.len() == 1).await;
     // Six waits: half of 0.1 + 0.2 + 0.4 + 0.8 + 1.6 + 3.2 s at the least.
     assert!(
