@@ -2,14 +2,14 @@
 //!
 //! | part | does |
 //! |---|---|
-//! | [`replication`] | the replication connection: startup, TLS, SCRAM, CopyBoth |
-//! | [`pgoutput`] | decodes what the server's plugin says |
-//! | [`types`] | writes Postgres' text as exact JSON |
-//! | [`event`] | follows transactions and writes envelopes |
-//! | [`spool`] | keeps transactions that have not committed |
-//! | [`snapshot`] | reads what exists already, between watermarks |
-//! | [`control`] | the control plane: catalogue, checks, setup |
-//! | [`source`] | puts them together: one session after the other |
+//! | `replication` | the replication connection: startup, TLS, SCRAM, CopyBoth |
+//! | `pgoutput` | decodes what the server's plugin says |
+//! | `types` | writes Postgres' text as exact JSON |
+//! | `event` | follows transactions and writes envelopes |
+//! | `spool` | keeps transactions that have not committed |
+//! | `snapshot` | reads what exists already, between watermarks |
+//! | `control` | the control plane: catalogue, checks, setup |
+//! | `source` | puts them together: one session after the other |
 
 mod command;
 mod config;

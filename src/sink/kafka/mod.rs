@@ -4,7 +4,7 @@
 //! (`message.timeout.ms=0`), so that an outage shows as outcomes that do not come, never as records taken back.
 //!
 //! Invariants: a record is handed to librdkafka once per attempt, and its report comes back exactly once; a batch is durable
-//! when every report says so; what waits inside librdkafka is bounded by our own [room](producer), never by its queue-full
+//! when every report says so; what waits inside librdkafka is bounded by our own room, never by its queue-full
 //! error; a topic is written to only after it was seen to exist, and created only if the configuration says so.
 //!
 //! | what happens | outcome |

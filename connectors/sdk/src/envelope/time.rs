@@ -7,7 +7,7 @@ use bytes::BufMut;
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 
-/// Bytes that [`write`] needs at most: `-YYYYYY-MM-DDTHH:MM:SS.nnnnnnnnnZ`.
+/// Bytes that `write` needs at most: `-YYYYYY-MM-DDTHH:MM:SS.nnnnnnnnnZ`.
 pub const MAX_LEN: usize = 33;
 
 /// Why a text is not an instant.
@@ -155,7 +155,7 @@ pub fn write(at: Timestamp, out: &mut impl BufMut) {
     out.put_slice(&text[..=at]);
 }
 
-/// `at` as [`write`] writes it.
+/// `at` as `write` writes it.
 #[must_use]
 pub fn text(at: Timestamp) -> String {
     let mut text = Vec::with_capacity(MAX_LEN);

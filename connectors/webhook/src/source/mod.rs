@@ -1,9 +1,9 @@
 //! The source: HTTP requests become events.
 //!
 //! A request walks: method and client address → limits → body, within bytes and time → signature → handshake → inflation →
-//! event → dedup → lane → answer. [`handler`] reads as that list.
+//! event → dedup → lane → answer. `handler` reads as that list.
 //!
-//! State: the ids of recent deliveries ([`dedup`]), which ride in the lane's batches; fetched keys; quarantined requests in
+//! State: the ids of recent deliveries (`dedup`), which ride in the lane's batches; fetched keys; quarantined requests in
 //! `scratch`.
 //!
 //! Invariants: nothing parses a body before its signature is verified, except where a scheme keeps its signature inside the
