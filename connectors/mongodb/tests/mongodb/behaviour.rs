@@ -1,6 +1,5 @@
 //! What a source does on a good day.
 
-use headgate_sdk::Op;
 use mongodb::bson::{Document, doc};
 use serde_json::json;
 
@@ -105,65 +104,6 @@ async fn a_whole_deployment_is_watched_by_pattern() {
     );
     run.stop(DEADLINE).await.unwrap();
     other.drop().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn images_and_the_pipeline_are_the_servers() {
-    let shop = Shop::new().await;
-    shop.database.create_collection("orders").await.unwrap();
-    shop.database
-        .run_command(
-            doc! { "collMod": "orders", "changeStreamPreAndPostImages": { "enabled": true } },
-        )
-        .await
-        .unwrap();
-    let run = shop.start(json!({
-        "collections": ["orders"],
-        "full_document": "required",
-        "full_document_before_change": "required",
-        "json": "canonical",
-        "tombstones": true,
-        "pipeline": [{ "$match": { "operationType": { "$ne": "insert" } } }],
-    }));
-    shop.is_open().await;
-    shop.orders()
-        .insert_one(doc! { "_id": 1, "n": 1 })
-        .await
-        .unwrap();
-    shop.orders()
-        .update_one(doc! { "_id": 1 }, doc! { "$set": { "n": 2_i64 } })
-        .await
-        .unwrap();
-    // The tests' server looks post-images up when it is asked: the delete must not come before that.
-    durable(&shop.world.lanes, "send the update", |events| {
-        events.len() == 1
-    })
-    .await;
-    shop.orders().delete_one(doc! { "_id": 1 }).await.unwrap();
-    durable(
-        &shop.world.lanes,
-        "send update, delete and tombstone",
-        |events| events.len() == 3,
-    )
-    .await;
-    let events = shop.events();
-    let update = data(&events[0]);
-    assert_eq!(update["before"]["n"], json!({ "$numberInt": "1" }));
-    assert_eq!(update["after"]["n"], json!({ "$numberLong": "2" }));
-    assert_eq!(
-        update["updateDescription"]["updatedFields"]["n"],
-        json!({ "$numberLong": "2" })
-    );
-    assert_eq!(update["source"]["after_from"], "post_image");
-    let delete = data(&events[1]);
-    assert_eq!(
-        (events[1].op, &delete["after"]),
-        (Some(Op::Delete), &json!(null))
-    );
-    assert_eq!(delete["before"]["n"], json!({ "$numberLong": "2" }));
-    assert!(events[2].data.bytes().is_none());
-    assert_eq!(events[2].partitionkey, events[1].partitionkey);
-    run.stop(DEADLINE).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
