@@ -44,6 +44,9 @@ pub struct Component {
     /// Why it is in that state, where there is something to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// A sink's circuit breaker: `closed`, `half_open` (a probe is under way) or `open`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<String>,
     /// What somebody should look at, by a stable key. Warnings never change the state.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub warnings: BTreeMap<String, String>,

@@ -71,6 +71,7 @@ impl Offline {
             kind: kind.clone(),
             state: "stopped".to_owned(),
             reason: None,
+            breaker: None,
             warnings: BTreeMap::new(),
         };
         Status {

@@ -82,6 +82,7 @@ impl Running {
                     kind: source.connector,
                     state: source.state,
                     reason: source.reason,
+                    breaker: None,
                     warnings: source.warnings,
                 })
                 .collect(),
@@ -93,6 +94,7 @@ impl Running {
                     name: sink.name,
                     state: sink.state,
                     reason: sink.reason,
+                    breaker: Some(sink.breaker),
                     warnings: sink.warnings,
                 })
                 .collect(),

@@ -33,6 +33,7 @@ impl Gateway for Scripted {
             kind: "webhook".to_owned(),
             state: "ready".to_owned(),
             reason: None,
+            breaker: None,
             warnings: BTreeMap::from([("secret".to_owned(), "expires soon".to_owned())]),
         };
         let status = Status {

@@ -12,7 +12,7 @@ use tower::{Layer, ServiceBuilder, util::BoxService};
 
 use super::{
     LayerStates, PipelineService, Step,
-    breaker::{self, Breaker, BreakerLayer},
+    breaker::{Breaker, BreakerLayer},
     dead_letter::{DeadLetterLayer, DeadLetterWriter},
     dedup::{self, DedupLayer},
     deliver::{Deliver, LaneOutlet},
@@ -40,14 +40,22 @@ pub struct SinkPlan {
     pub sink: Arc<dyn Sink>,
     /// Its breaker, shared by all lanes.
     pub breaker: Arc<Breaker>,
+    /// The breaker of the sink behind a buffer, which is the one to show then.
+    pub behind: Option<Arc<Breaker>>,
     /// When a missing outcome opens the breaker.
     pub timeout: std::time::Duration,
-    /// When failures open the breaker, and the pauses between retries.
-    pub retry: breaker::Config,
     /// Whether lanes wait for it.
     pub required: bool,
     /// Bytes that it may hold if nobody waits for it.
     pub queue: Arc<Semaphore>,
+}
+
+impl SinkPlan {
+    /// The breaker that says how the sink is.
+    #[must_use]
+    pub fn shown_breaker(&self) -> &Breaker {
+        self.behind.as_ref().unwrap_or(&self.breaker)
+    }
 }
 
 /// What all stacks of a gateway share.
@@ -228,7 +236,7 @@ pub fn outlet(plan: &SinkPlan, lane: &LaneId, shard: u32, cx: &StackContext) -> 
         ))
         // Holds everything until it is durable and sends it again, in order.
         .layer(RetryLayer::new(
-            plan.retry.clone(),
+            Arc::clone(&plan.breaker),
             queue,
             cx.tasks.clone(),
             cx.abandon.clone(),

@@ -8,16 +8,17 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 use tower::Service;
 
-use super::Breaker;
+use super::{Admission, Breaker};
 use crate::sink::{Accepted, Outcome, SinkBatch, SinkError};
 
 /// A lane's way into a sink behind the sink's breaker. It is ready when the breaker admits a call *and* the inner service is ready.
 pub struct CircuitBreaker<S> {
     inner: S,
     breaker: Arc<Breaker>,
-    /// Waiting for the breaker, `None` when it has admitted the next call.
-    admission: Option<BoxFuture<'static, ()>>,
-    admitted: bool,
+    /// Waiting for the breaker.
+    waiting: Option<BoxFuture<'static, Admission>>,
+    /// The breaker has admitted the next call.
+    admission: Option<Admission>,
 }
 
 impl<S> CircuitBreaker<S> {
@@ -25,8 +26,8 @@ impl<S> CircuitBreaker<S> {
         Self {
             inner,
             breaker,
+            waiting: None,
             admission: None,
-            admitted: false,
         }
     }
 }
@@ -41,21 +42,21 @@ where
     type Future = BoxFuture<'static, Result<Accepted, SinkError>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        if !self.admitted {
+        if self.admission.is_none() {
             let breaker = &self.breaker;
-            let admission = self.admission.get_or_insert_with(|| {
+            let waiting = self.waiting.get_or_insert_with(|| {
                 let breaker = Arc::clone(breaker);
                 async move { breaker.admit().await }.boxed()
             });
-            ready!(admission.poll_unpin(cx));
-            self.admission = None;
-            self.admitted = true;
+            let admission = ready!(waiting.poll_unpin(cx));
+            self.waiting = None;
+            self.admission = Some(admission);
         }
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, batch: Arc<SinkBatch>) -> Self::Future {
-        self.admitted = false;
+        let admission = self.admission.take();
         let breaker = Arc::clone(&self.breaker);
         let call = self.inner.call(batch);
         Box::pin(async move {
@@ -69,6 +70,8 @@ where
                     Outcome::Durable | Outcome::Rejected(_) => breaker.succeeded(),
                     Outcome::Retriable(error) => breaker.failed(&error.to_string()),
                 }
+                // A probe is over with its outcome, and also when nobody waits for that any more.
+                drop(admission);
                 outcome
             }))
         })

@@ -8,31 +8,31 @@ use tower::{Layer, Service};
 
 use super::{Retry, worker::Worker};
 use crate::{
-    pipeline::breaker,
+    pipeline::breaker::Breaker,
     sink::{Accepted, SinkBatch, SinkError},
 };
 
 /// Puts a window of undurable batches before a lane's way into a sink.
 #[derive(Clone)]
 pub struct RetryLayer {
-    config: breaker::Config,
+    breaker: Arc<Breaker>,
     queue: Option<Arc<Semaphore>>,
     tasks: TaskTracker,
     abandon: CancellationToken,
 }
 
 impl RetryLayer {
-    /// Workers run on `tasks` and give up waiting when `abandon` is cancelled. With a `queue` (for sinks that nobody waits for),
+    /// Limits and budget are those of the sink's `breaker`. Workers run on `tasks` and give up waiting when `abandon` is cancelled. With a `queue` (for sinks that nobody waits for),
     /// its permits are the bytes that may be held; a batch that finds no room is refused with the reason `sink_unavailable`.
     #[must_use]
     pub fn new(
-        config: breaker::Config,
+        breaker: Arc<Breaker>,
         queue: Option<Arc<Semaphore>>,
         tasks: TaskTracker,
         abandon: CancellationToken,
     ) -> Self {
         Self {
-            config,
+            breaker,
             queue,
             tasks,
             abandon,
@@ -49,7 +49,7 @@ where
 
     fn layer(&self, inner: S) -> Retry {
         let (retry, requests) = Retry::new(self.queue.clone());
-        let worker = Worker::new(inner, requests, self.config.clone());
+        let worker = Worker::new(inner, requests, Arc::clone(&self.breaker));
         let abandon = self.abandon.clone();
         self.tasks.spawn(async move {
             tokio::select! {

@@ -8,21 +8,25 @@ use tower::{Service, ServiceExt};
 
 use super::service::Request;
 use crate::{
-    pipeline::breaker::Config,
+    pipeline::breaker::{Breaker, Jitter},
     sink::{Accepted, Outcome, SinkBatch, SinkError},
 };
 
 /// Batches that may be under way at once for one lane and sink.
 const WINDOW: usize = 256;
 
-/// Owns a lane's way into a sink. Invariant: the first `sent` batches of the window have a pending outcome each, in order.
+/// Owns a lane's way into a sink. Invariants: the first `sent` batches of the window have a pending outcome each, in order; the
+/// first `tried` of them, at least as many, were sent at some time.
 pub(super) struct Worker<S> {
     inner: S,
     requests: mpsc::Receiver<Request>,
     window: VecDeque<Request>,
     sent: usize,
+    tried: usize,
+    /// How many may be under way: one after a failure, twice as many with each that became durable.
+    most: usize,
     outcomes: FuturesOrdered<Accepted>,
-    config: Config,
+    breaker: Arc<Breaker>,
     failures: u32,
 }
 
@@ -36,14 +40,16 @@ impl<S> Worker<S>
 where
     S: Service<Arc<SinkBatch>, Response = Accepted, Error = SinkError>,
 {
-    pub(super) fn new(inner: S, requests: mpsc::Receiver<Request>, config: Config) -> Self {
+    pub(super) fn new(inner: S, requests: mpsc::Receiver<Request>, breaker: Arc<Breaker>) -> Self {
         Self {
             inner,
             requests,
             window: VecDeque::new(),
             sent: 0,
+            tried: 0,
+            most: WINDOW,
             outcomes: FuturesOrdered::new(),
-            config,
+            breaker,
             failures: 0,
         }
     }
@@ -52,12 +58,12 @@ where
     pub(super) async fn run(mut self) {
         let mut open = true;
         while open || !self.window.is_empty() {
-            let (window, sent) = (self.window.len(), self.sent);
+            let (window, may_send) = (self.window.len(), self.may_send());
             let next = tokio::select! {
                 biased;
                 Some(outcome) = self.outcomes.next(), if !self.outcomes.is_empty() => Next::Outcome(outcome),
                 request = self.requests.recv(), if open && window < WINDOW => Next::Request(request),
-                ready = self.inner.ready(), if sent < window => Next::Ready(ready.map(|_| ())),
+                ready = self.inner.ready(), if may_send => Next::Ready(ready.map(|_| ())),
             };
             match next {
                 Next::Outcome(Outcome::Retriable(error)) => self.go_back(&error).await,
@@ -70,8 +76,19 @@ where
         }
     }
 
+    /// Whether the next batch of the window may be sent as soon as the inner service is ready.
+    fn may_send(&self) -> bool {
+        self.sent < self.window.len().min(self.most)
+    }
+
     /// Sends the next batch of the window; the inner service is ready.
     async fn send(&mut self) {
+        if self.sent < self.tried {
+            self.breaker.sent_again();
+        } else {
+            self.breaker.first_attempt();
+            self.tried += 1;
+        }
         let batch = Arc::clone(&self.window[self.sent].batch);
         let accepted = match self.inner.call(batch).await {
             Ok(accepted) => accepted,
@@ -85,6 +102,12 @@ where
     fn settle(&mut self, outcome: Outcome) {
         self.failures = 0;
         self.sent -= 1;
+        self.tried -= 1;
+        // What follows was tried too: it waits for its turn until the sink is seen to take things again, one after the other if
+        // too much had to be sent again already.
+        if self.tried == 0 || self.breaker.budget_left() {
+            self.most = self.most.saturating_mul(2).min(WINDOW);
+        }
         if let Some(Request { reply, .. }) = self.window.pop_front() {
             let _nobody_waits: Result<(), _> = oneshot::Sender::send(reply, outcome);
         }
@@ -95,22 +118,29 @@ where
     async fn go_back(&mut self, error: &SinkError) {
         while self.outcomes.next().await.is_some() {}
         self.sent = 0;
+        self.most = 1;
         self.failures = self.failures.saturating_add(1);
         let pause = self.pause();
         tracing::warn!(%error, batches = self.window.len(), ?pause, "sending again from the first batch that is not durable");
-        metrics::counter!("headgate_sink_retries_total").increment(1);
         tokio::time::sleep(pause).await;
+        if self.tried > 0 {
+            // Without budget this opens the breaker, which lets it go as a probe.
+            self.breaker.may_send_again();
+        }
     }
 
-    /// Exponential, with full jitter.
+    /// Exponential, less what is left to chance.
     fn pause(&self) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(20);
-        let longest = self
-            .config
+        let config = self.breaker.config();
+        let longest = config
             .initial
             .get()
             .saturating_mul(1 << doublings)
-            .min(self.config.max.get());
-        longest.mul_f64(fastrand::f64())
+            .min(config.max.get());
+        match config.jitter {
+            Jitter::Full => longest.mul_f64(fastrand::f64()),
+            Jitter::None => longest,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Whole stacks against scripted sinks.
 
+mod outage;
 pub(crate) mod scripted;
 
 use std::{sync::Arc, time::Duration};
@@ -21,14 +22,10 @@ pub(crate) fn plan(sink: &Arc<ScriptedSink>, required: bool) -> SinkPlan {
     let retry: breaker::Config =
         serde_json::from_str(r#"{"attempts": 3, "initial": "1ms", "max": "5ms"}"#).unwrap();
     SinkPlan {
-        breaker: Arc::new(Breaker::new(
-            sink.name(),
-            retry.clone(),
-            sink.status().clone(),
-        )),
+        breaker: Arc::new(Breaker::new(sink.name(), retry, sink.status().clone())),
         sink: sink.clone(),
+        behind: None,
         timeout: Duration::from_secs(5),
-        retry,
         required,
         queue: Arc::new(Semaphore::new(20_000)),
     }

@@ -9,7 +9,10 @@ use std::{
 use futures::future::{BoxFuture, Ready, ready};
 use headgate_sdk::{DeadLetter, LaneId, Str, status::Status};
 use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
 use tower::{Service, util::BoxService};
 
 use crate::{
@@ -37,6 +40,14 @@ pub(crate) struct Written {
     pub(crate) topic: Str,
 }
 
+/// A batch that the sink was given.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) lane: LaneId,
+    pub(crate) number: u64,
+    pub(crate) at: Instant,
+}
+
 pub(crate) struct ScriptedSink {
     name: Str,
     status: Status,
@@ -48,6 +59,11 @@ struct Inner {
     script: Mutex<VecDeque<Script>>,
     written: Mutex<Vec<Written>>,
     held: Mutex<Vec<oneshot::Sender<Outcome>>>,
+    /// Until when it fails, and how long it takes for that.
+    outage: Mutex<Option<(Instant, std::time::Duration)>>,
+    /// One in so many batches fails.
+    flaky: Mutex<Option<usize>>,
+    calls: Mutex<Vec<Call>>,
     /// The lane whose batches are all held.
     stalled: Mutex<Option<LaneId>>,
     changed: watch::Sender<()>,
@@ -68,6 +84,20 @@ impl ScriptedSink {
     /// Holds every batch of a lane.
     pub(crate) fn stall(&self, lane: &str) {
         *self.inner.stalled.lock() = Some(LaneId::from_stored(lane));
+    }
+
+    /// Fails everything for `length` from now on, `late` after it was given.
+    pub(crate) fn fail_for(&self, length: std::time::Duration, late: std::time::Duration) {
+        *self.inner.outage.lock() = Some((Instant::now() + length, late));
+    }
+
+    /// Fails one batch in `every`, by chance.
+    pub(crate) fn fail_one_in(&self, every: usize) {
+        *self.inner.flaky.lock() = Some(every);
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.inner.calls.lock().clone()
     }
 
     /// Waits until the sink has written so many records.
@@ -93,6 +123,25 @@ impl ScriptedSink {
 
 impl Inner {
     fn take(&self, batch: &SinkBatch) -> Accepted {
+        self.calls.lock().push(Call {
+            lane: batch.lane.clone(),
+            number: batch.number,
+            at: Instant::now(),
+        });
+        let failure = || Outcome::Retriable(SinkError::new("scripted"));
+        if let Some((until, late)) = *self.outage.lock()
+            && Instant::now() < until
+        {
+            return Accepted::future(async move {
+                tokio::time::sleep(late).await;
+                failure()
+            });
+        }
+        if let Some(every) = *self.flaky.lock()
+            && fastrand::usize(..every) == 0
+        {
+            return Accepted::known(failure());
+        }
         if self.stalled.lock().as_ref() == Some(&batch.lane) {
             let (reply, outcome) = oneshot::channel();
             self.held.lock().push(reply);

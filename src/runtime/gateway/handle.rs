@@ -85,6 +85,8 @@ pub struct SinkReport {
     pub reason: Option<String>,
     /// Whether lanes wait for it.
     pub required: bool,
+    /// Its circuit breaker: `closed`, `half_open` or `open`.
+    pub breaker: String,
     /// Warnings by key.
     pub warnings: BTreeMap<String, String>,
 }
@@ -232,6 +234,7 @@ fn sink_report(plan: &crate::pipeline::stack::SinkPlan) -> SinkReport {
         state: state.word().to_owned(),
         reason: state.reason().map(ToOwned::to_owned),
         required: plan.required,
+        breaker: plan.shown_breaker().state().word().to_owned(),
         warnings: status.warnings(),
     }
 }

@@ -228,30 +228,34 @@ async fn open_sinks(
         };
         let mut sink =
             sink::open(configured, &config.globals, data_dir, checkpoints).map_err(failed)?;
-        let mut status = sink.status().clone();
+        let mut plan = sink_plan(configured, sink.clone());
         if configured.common.buffer == sink::config::Buffer::Log {
             let log = open_buffer(&data_dir.buffer(name))?;
             opened.buffered.push(BufferedSink {
-                plan: sink_plan(configured, sink.clone(), status),
+                plan: plan.clone(),
                 log: Arc::clone(&log),
             });
             sink = Arc::new(Buffered::new(sink, log));
             // The sink's own breaker shows on its status; the one of the log in front of it would hide that.
-            status = Status::default();
+            let name = format!("{name}/buffer");
+            let in_front = Breaker::new(&name, plan.breaker.config().clone(), Status::default());
+            plan.behind = Some(std::mem::replace(&mut plan.breaker, Arc::new(in_front)));
+            plan.sink = sink.clone();
         }
         sink.recover(checkpoints).await.map_err(failed)?;
-        opened.plans.push(sink_plan(configured, sink, status));
+        opened.plans.push(plan);
     }
     Ok(opened)
 }
 
-fn sink_plan(configured: &config::Sink, sink: Arc<dyn Sink>, status: Status) -> SinkPlan {
+fn sink_plan(configured: &config::Sink, sink: Arc<dyn Sink>) -> SinkPlan {
     let common = &configured.common;
+    let (retry, status) = (common.retry.clone(), sink.status().clone());
     SinkPlan {
         sink,
-        breaker: Arc::new(Breaker::new(&configured.name, common.retry.clone(), status)),
+        breaker: Arc::new(Breaker::new(&configured.name, retry, status)),
+        behind: None,
         timeout: common.timeout.get(),
-        retry: common.retry.clone(),
         required: common.required,
         queue: Arc::new(Semaphore::new(OPTIONAL_SINK_QUEUE_BYTES)),
     }

@@ -51,14 +51,10 @@ impl Way {
         let retry: headgate::pipeline::breaker::Config =
             serde_json::from_str(r#"{"initial": "20ms", "max": "500ms"}"#).unwrap();
         let plan = SinkPlan {
-            breaker: Arc::new(Breaker::new(
-                sink.name(),
-                retry.clone(),
-                sink.status().clone(),
-            )),
+            breaker: Arc::new(Breaker::new(sink.name(), retry, sink.status().clone())),
             sink,
+            behind: None,
             timeout: Duration::from_secs(10),
-            retry,
             required: true,
             queue: Arc::new(Semaphore::new(20_000)),
         };
