@@ -1,3 +1,4 @@
 //! The whole gateway, as a process.
 
 mod crash;
+mod outage;
