@@ -248,7 +248,9 @@ pub fn outlet(plan: &SinkPlan, lane: &LaneId, shard: u32, cx: &StackContext) -> 
         .service(plan.sink.open_lane(lane, shard));
     LaneOutlet {
         service: BoxService::new(service),
+        sink: plan.sink.name().clone(),
         required: plan.required,
         keeps: plan.sink.keeps(),
+        max_event_bytes: plan.sink.max_event_bytes(),
     }
 }

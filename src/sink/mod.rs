@@ -40,6 +40,12 @@ pub trait Sink: Send + Sync + 'static {
     /// What it keeps besides events.
     fn keeps(&self) -> Keeps;
 
+    /// The weight of the largest event that it can ever write. Larger ones are dead letters before it sees their batch, so that
+    /// the checkpoint that it keeps never gets ahead of them.
+    fn max_event_bytes(&self) -> usize {
+        usize::MAX
+    }
+
     /// Brings the checkpoint index up to what this sink has stored, before any lane opens. A sink that keeps no checkpoints
     /// does nothing.
     fn recover<'a>(&'a self, checkpoints: &'a Checkpoints) -> BoxFuture<'a, Result<(), SinkError>>;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures::future::{BoxFuture, join_all};
+use headgate_sdk::{DeadLetter, Str};
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
@@ -21,12 +22,16 @@ use crate::{
 
 /// A lane's way into one sink, with its layers.
 pub struct LaneOutlet {
+    /// The sink's name.
+    pub sink: Str,
     /// The stack in front of the sink.
     pub service: LaneSink,
     /// Whether the lane's progress waits for it.
     pub required: bool,
     /// What it keeps besides events.
     pub keeps: Keeps,
+    /// The weight of the largest event that it can write.
+    pub max_event_bytes: usize,
 }
 
 /// The end of a lane's pipeline. Clones share the ways into the sinks, so that a pipeline can be swapped while batches are under
@@ -98,6 +103,7 @@ impl Service<RoutedBatch> for Deliver {
 
 impl Outlets {
     async fn deliver(&mut self, mut batch: RoutedBatch) -> Result<Accepted, PipelineError> {
+        self.refuse_too_large(&mut batch);
         if !batch.rejected.is_empty() {
             self.states.dead_lettered(&batch.rejected);
         }
@@ -135,6 +141,31 @@ impl Outlets {
             1 => pending.remove(0),
             _ => Accepted::future(async move { join(join_all(pending).await) }),
         })
+    }
+
+    /// Makes dead letters of what a sink can never write.
+    fn refuse_too_large(&self, batch: &mut RoutedBatch) {
+        for (index, outlet) in self.outlets.iter().enumerate() {
+            let most = outlet.max_event_bytes;
+            if most == usize::MAX {
+                continue;
+            }
+            for routed in &mut batch.records {
+                let weight = routed.record.envelope.weight();
+                if weight > most && routed.sinks.contains(index) {
+                    routed.sinks = routed.sinks.without(index);
+                    batch.rejected.push(DeadLetter::new(
+                        routed.record.envelope.clone(),
+                        format!("sink/{}", outlet.sink),
+                        "too_large",
+                        format!(
+                            "the event has {weight} bytes, and `{}` takes at most {most}",
+                            outlet.sink
+                        ),
+                    ));
+                }
+            }
+        }
     }
 
     /// What the sink of `index` gets of the batch, `None` if nothing.

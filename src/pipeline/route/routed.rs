@@ -39,6 +39,12 @@ impl SinkSet {
         self.0 & (1 << index) != 0
     }
 
+    /// All but the sink of `index`.
+    #[must_use]
+    pub fn without(self, index: usize) -> Self {
+        Self(self.0 & !(1 << index))
+    }
+
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(self) -> bool {

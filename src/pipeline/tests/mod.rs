@@ -195,6 +195,37 @@ async fn a_rejected_record_becomes_a_dead_letter_and_the_rest_is_durable() {
 }
 
 #[tokio::test]
+async fn what_a_sink_can_never_write_is_a_dead_letter_before_it_sees_the_batch() {
+    let small = ScriptedSink::limited("small", 1_000, []);
+    let large = ScriptedSink::new("large", []);
+    let graveyard = Gone::new();
+    let cx = context(
+        vec![plan(&small, true), plan(&large, true)],
+        graveyard.clone(),
+    );
+    let lane = lane("l");
+    let mut stack = pipeline("[]").build(stack::deliver(&lane.id, 0, &cx), &cx);
+    let mut batch = batch(&lane, 1, 0..3);
+    batch.events[1].data = Data::opaque(vec![b'x'; 1_001]);
+    assert!(matches!(
+        call(&mut stack, batch).await.await,
+        Outcome::Durable
+    ));
+    let letters = graveyard.letters();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        (
+            letters[0].envelope.id.as_str(),
+            letters[0].step.as_str(),
+            letters[0].reason.as_str()
+        ),
+        ("1", "sink/small", "too_large")
+    );
+    assert_eq!(ids(&small.written()), [0, 2]);
+    assert_eq!(ids(&large.written()), [0, 1, 2]);
+}
+
+#[tokio::test]
 async fn an_optional_sink_that_is_dead_holds_nobody_and_what_it_misses_is_kept() {
     let main = ScriptedSink::new("main", []);
     let dead = ScriptedSink::new("dead", std::iter::repeat_n(Script::Hold, 10_000));

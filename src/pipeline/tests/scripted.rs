@@ -51,6 +51,7 @@ pub(crate) struct Call {
 pub(crate) struct ScriptedSink {
     name: Str,
     status: Status,
+    max_event_bytes: usize,
     inner: Arc<Inner>,
 }
 
@@ -71,9 +72,19 @@ struct Inner {
 
 impl ScriptedSink {
     pub(crate) fn new(name: &'static str, script: impl IntoIterator<Item = Script>) -> Arc<Self> {
+        Self::limited(name, usize::MAX, script)
+    }
+
+    /// One that can write events of at most so many bytes.
+    pub(crate) fn limited(
+        name: &'static str,
+        max_event_bytes: usize,
+        script: impl IntoIterator<Item = Script>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
             status: Status::default(),
+            max_event_bytes,
             inner: Arc::new(Inner {
                 script: Mutex::new(script.into_iter().collect()),
                 ..Inner::default()
@@ -201,6 +212,10 @@ impl Sink for ScriptedSink {
 
     fn keeps(&self) -> Keeps {
         Keeps::default()
+    }
+
+    fn max_event_bytes(&self) -> usize {
+        self.max_event_bytes
     }
 
     fn recover<'a>(&'a self, _: &'a Checkpoints) -> BoxFuture<'a, Result<(), SinkError>> {

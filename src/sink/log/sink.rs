@@ -44,6 +44,10 @@ impl Sink for LogSink {
         }
     }
 
+    fn max_event_bytes(&self) -> usize {
+        self.log.max_event_bytes()
+    }
+
     fn recover<'a>(&'a self, checkpoints: &'a Checkpoints) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             let caught_up = self

@@ -32,6 +32,7 @@ pub struct EmbeddedLog {
     pub(super) index: Arc<Index>,
     pub(super) groups: Groups,
     holds: Arc<Mutex<BTreeMap<Str, Sequence>>>,
+    segment_bytes: u64,
 }
 
 impl EmbeddedLog {
@@ -68,6 +69,7 @@ impl EmbeddedLog {
                 index,
                 groups,
                 holds: Arc::default(),
+                segment_bytes,
             }),
             report,
         ))
@@ -96,6 +98,13 @@ impl EmbeddedLog {
     /// [`room`](Self::room) resolves.
     pub fn try_append(&self, batch: &Encoded) -> Result<Option<Ticket>, SegmentError> {
         self.log.try_append(&batch.0)
+    }
+
+    /// The largest event that it takes, by its weight: as text it is at most a third larger, and must fit into a segment together
+    /// with the rest of its batch.
+    #[must_use]
+    pub fn max_event_bytes(&self) -> usize {
+        self.segment_bytes as usize / 2
     }
 
     /// Resolves when there may be room again. Cancel safe.
