@@ -75,9 +75,10 @@ async fn delivered(brokers: &str, events: u64) -> Vec<Found> {
     let started = Instant::now();
     loop {
         let brokers = brokers.to_owned();
-        let found = tokio::task::spawn_blocking(move || read_all(&brokers, TOPIC, "read_committed"))
-            .await
-            .unwrap();
+        let found =
+            tokio::task::spawn_blocking(move || read_all(&brokers, TOPIC, "read_committed"))
+                .await
+                .unwrap();
         let ids: std::collections::HashSet<_> =
             found.iter().map(|record| record.event().id).collect();
         if ids.len() as u64 >= events {
@@ -108,7 +109,11 @@ async fn webhooks_are_accepted_while_kafka_is_away_and_delivered_in_order_once_i
     for (half, numbers) in halves.into_iter().enumerate() {
         let mut clients = JoinSet::new();
         for client in 0..CLIENTS {
-            let from = if client == 0 || half > 0 { numbers.start } else { 0 };
+            let from = if client == 0 || half > 0 {
+                numbers.start
+            } else {
+                0
+            };
             clients.spawn(send(running.http, client, from..numbers.end));
         }
         clients.join_all().await;
