@@ -28,6 +28,7 @@ fn main() {
     for (group, groups) in [(1, 300_u64), (16, 300), (64, 300), (1024, 100)] {
         let journal = open(&folder.path().join(format!("journal-{group}")));
         let lane = LaneId::from_stored("bench/");
+        runtime.block_on(use_every_segment(&journal, &lane));
         let payload = Bytes::from(vec![7_u8; RECORD_BYTES]);
         let records: Vec<_> = (0..group)
             .map(|_| Record {
@@ -71,6 +72,18 @@ fn open(folder: &Path) -> Journal {
     Journal::open(folder, Config::default(), RealFiles)
         .expect("the journal opens")
         .0
+}
+
+/// Writes until segments are recycled, as they are in a journal that has run for a while.
+async fn use_every_segment(journal: &Journal, lane: &LaneId) {
+    let records = [Record {
+        kind: 1,
+        payload: Bytes::from(vec![7_u8; 4 << 20]),
+    }];
+    for _ in 0..6 * 16 {
+        let appended = journal.append(lane, &records).await.expect("there is room");
+        journal.release(lane, appended.end - 1);
+    }
 }
 
 /// Writes and syncs the same bytes over and over, in a file that was written before, as recycled segments are.

@@ -206,12 +206,15 @@ impl Observer for Distributor {
         }
     }
 
-    fn sealed(&mut self, next: Sequence) {
+    fn sealed(&mut self, next: Sequence) -> Option<Sequence> {
         let index = self.lanes.index(next);
         self.recent = None;
         if let Err(error) = index.store(&self.dir, &*self.files) {
             tracing::warn!(%error, "index of lanes not stored: the next start reads more of the journal");
         }
+        // A lane that was done with the sealed segment before there was another one has nothing more to say about it.
+        let held = self.lanes.hold_from().unwrap_or(next);
+        Some(held.min(next).saturating_sub(1))
     }
 
     fn ended(&mut self) {

@@ -144,6 +144,19 @@ async fn a_lane_that_stands_still_holds_segments_and_not_the_other_lane_restart_
 }
 
 #[tokio::test]
+async fn lanes_that_keep_up_let_every_segment_go() {
+    let journal = open(&SimFiles::new());
+    let lanes = [lane("hooks"), lane("forms")];
+    // Several times of what the journal may hold.
+    for n in 0..4_000 {
+        let lane = &lanes[n as usize % 2];
+        let sequence = put(&journal, lane, n).await;
+        journal.release(lane, sequence);
+    }
+    assert!(journal.stats().segments <= 2, "{:?}", journal.stats());
+}
+
+#[tokio::test]
 async fn lanes_of_sources_that_are_gone_are_known_and_hold_their_records() {
     let files = SimFiles::new();
     let gone = lane("gone/x@i1");

@@ -312,7 +312,11 @@ impl<O: Observer> Committer<O> {
     /// Begins a new segment.
     fn roll(&mut self) -> Result<(), SegmentError> {
         self.place = create_segment(&self.shared, self.place.next)?;
-        self.observer.sealed(self.place.next);
+        if let Some(released) = self.observer.sealed(self.place.next) {
+            let mut pending = self.shared.pending.lock();
+            pending.released = pending.released.max(released);
+            pending.must_recycle = true;
+        }
         Ok(())
     }
 

@@ -56,9 +56,11 @@ pub trait Observer: Send + 'static {
     /// `frame` is durable.
     fn committed(&mut self, frame: &Frame);
 
-    /// A segment is complete; the next one begins with `next`. Everything before `next` is durable.
-    fn sealed(&mut self, next: Sequence) {
+    /// A segment is complete; the next one begins with `next`. Everything before `next` is durable. Returns up to where records
+    /// may go now, if it knows: what was released before there was a next segment could not be recycled then.
+    fn sealed(&mut self, next: Sequence) -> Option<Sequence> {
         let _ = next;
+        None
     }
 
     /// Nothing more will be committed.

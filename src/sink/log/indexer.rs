@@ -62,8 +62,9 @@ impl Observer for Indexer {
         }
     }
 
-    fn sealed(&mut self, _next: Sequence) {
+    fn sealed(&mut self, _next: Sequence) -> Option<Sequence> {
         self.0.sealed.notify_one();
+        None
     }
 }
 
