@@ -283,6 +283,9 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// When it failed, RFC 3339.
     pub failed: String,
+    /// The file in `data_dir` that holds its data, if that is too large to be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_file: Option<String>,
     /// The event, a structured-mode CloudEvent, if it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<serde_json::Value>,

@@ -109,6 +109,7 @@ fn shown(kept: &Kept, with_event: bool) -> DeadLetter {
         place: letter.place.as_ref().map(ToString::to_string),
         attempts: letter.attempts,
         failed: letter.failed_at.to_string(),
+        data_file: kept.apart.as_ref().map(|path| path.display().to_string()),
         event,
     }
 }

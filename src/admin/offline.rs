@@ -59,7 +59,9 @@ impl Offline {
 
     async fn open_dead_letters(&self) -> Result<DeadLetterStore, GatewayError> {
         let folder = self.data_dir.dead_letters();
-        let opened = tokio::task::spawn_blocking(move || DeadLetterStore::open(&folder)).await;
+        let max_bytes = self.outline.globals.limits.dead_letters.bytes();
+        let opened =
+            tokio::task::spawn_blocking(move || DeadLetterStore::open(&folder, max_bytes)).await;
         opened
             .map_err(dead_letters::failed)?
             .map_err(dead_letters::failed)

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::Context;
 use super::access::gateway;
-use super::exit::Done;
+use super::exit::{Done, Failure};
+use super::tail::instant;
 use crate::admin::{DeadLetterQuery, Gateway, LetterAction};
 
 /// How many letters one request works on.
@@ -72,35 +73,35 @@ struct Which {
     /// Only those of this step.
     #[arg(long)]
     step: Option<String>,
-    /// Only those that failed at this instant or later, such as 2026-01-31T08:00:00Z.
-    #[arg(long)]
+    /// Only those that failed since: an instant (`2026-05-04T12:00:00Z`) or a duration ago (`10m`).
+    #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only those that failed before this instant.
-    #[arg(long)]
+    /// Only those that failed before: an instant, or a duration ago.
+    #[arg(long, value_name = "TIME")]
     until: Option<String>,
 }
 
 impl Which {
-    fn query(self) -> DeadLetterQuery {
-        DeadLetterQuery {
+    fn query(self) -> Result<DeadLetterQuery, Failure> {
+        Ok(DeadLetterQuery {
             position: self.position,
             source: self.source,
             kind: self.kind,
             reason: self.reason,
             step: self.step,
-            since: self.since,
-            until: self.until,
+            since: self.since.as_deref().map(instant).transpose()?,
+            until: self.until.as_deref().map(instant).transpose()?,
             after: 0,
             limit: STEP,
             events: false,
-        }
+        })
     }
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Done {
     let gateway = gateway(&context.file).await?;
     match args.command {
-        Command::List { which, json } => list(&*gateway, which.query(), json, context).await,
+        Command::List { which, json } => list(&*gateway, which.query()?, json, context).await,
         Command::Show { position } => {
             let query = DeadLetterQuery {
                 position: Some(position),
@@ -122,18 +123,25 @@ pub(super) async fn run(args: Args, context: &Context) -> Done {
             which,
             dry_run: true,
         } => {
-            let count = count(&*gateway, which.query()).await?;
+            let count = count(&*gateway, which.query()?).await?;
             context.out.line(&format!("{count} dead letters"))?;
             Ok(())
         }
         Command::Retry { which, rate, .. } => {
-            act(&*gateway, LetterAction::Retry, which.query(), rate, context).await
+            act(
+                &*gateway,
+                LetterAction::Retry,
+                which.query()?,
+                rate,
+                context,
+            )
+            .await
         }
         Command::Discard { which, .. } => {
             act(
                 &*gateway,
                 LetterAction::Discard,
-                which.query(),
+                which.query()?,
                 None,
                 context,
             )
@@ -184,10 +192,7 @@ async fn list(
     Ok(())
 }
 
-async fn count(
-    gateway: &dyn Gateway,
-    mut query: DeadLetterQuery,
-) -> Result<usize, super::exit::Failure> {
+async fn count(gateway: &dyn Gateway, mut query: DeadLetterQuery) -> Result<usize, Failure> {
     let mut count = 0;
     loop {
         let letters = gateway.dead_letters(&query).await?;

@@ -279,6 +279,14 @@ pub struct Limits {
     /// How long a shutdown may take to drain; what is not durable by then is sent again at the next start.
     #[serde(default = "Limits::default_shutdown")]
     pub shutdown: HumanDuration,
+    /// What the journal may take in `data_dir`. It holds what was accepted and is not yet delivered; when it is full, senders get
+    /// 503 and come again.
+    #[serde(default = "Limits::default_journal")]
+    pub journal: ByteSize,
+    /// What dead letters may take in `data_dir` (on disk up to twice as much). When they are full, a lane that has another one
+    /// waits until somebody retries or discards some.
+    #[serde(default = "Limits::default_dead_letters")]
+    pub dead_letters: ByteSize,
 }
 
 impl Limits {
@@ -289,6 +297,14 @@ impl Limits {
     fn default_shutdown() -> HumanDuration {
         HumanDuration::from_secs(30)
     }
+
+    fn default_journal() -> ByteSize {
+        ByteSize::from_mb(10_000)
+    }
+
+    fn default_dead_letters() -> ByteSize {
+        ByteSize::from_mb(1_000)
+    }
 }
 
 impl Default for Limits {
@@ -296,6 +312,8 @@ impl Default for Limits {
         Self {
             lane_in_flight: Self::default_in_flight(),
             shutdown: Self::default_shutdown(),
+            journal: Self::default_journal(),
+            dead_letters: Self::default_dead_letters(),
         }
     }
 }

@@ -1,17 +1,25 @@
 //! The records of the store: a letter, or what became of some.
 //!
-//! Version (1 byte), kind (1 byte); a letter is a batch in the SDK's codec with one rejected record; a resolution is its kind
-//! (1 byte), the count of letters and their positions (little-endian `u32` and `u64`).
+//! Version (1 byte), kind (1 byte), then by kind:
+//! - a letter: a batch in the SDK's codec with one rejected record;
+//! - a letter whose data lies apart: the name of the file (32 characters), its length (`u64`), and the letter without data;
+//! - a letter that was moved when the store was compacted: the position by which it is known (`u64`), and its record;
+//! - a resolution: its kind (1 byte), the count of letters (`u32`) and their positions (`u64`).
+//!
+//! Numbers are little-endian.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use headgate_sdk::batch::wire::{self, RecordError};
-use headgate_sdk::{Batch, DeadLetter};
+use headgate_sdk::{Batch, Data, DeadLetter, Str};
 
 use crate::segment::Sequence;
 
 const VERSION: u8 = 1;
 const LETTER: u8 = 1;
 const RESOLVED: u8 = 2;
+const MOVED: u8 = 3;
+const APART: u8 = 4;
+const NAME_LENGTH: usize = 32;
 
 /// How a letter ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,20 +33,73 @@ pub enum Resolution {
 /// What a record is.
 #[derive(Debug)]
 pub(super) enum Content {
-    Letter(Box<DeadLetter>),
+    Letter(Stored),
     /// However they ended.
     Resolved(Vec<Sequence>),
 }
 
-pub(super) fn encode_letter(letter: DeadLetter) -> Result<Bytes, RecordError> {
-    let batch = wire::encode(&Batch {
+/// A letter as it is stored.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// By which it is known, if that is not the place of this record.
+    pub(super) position: Option<Sequence>,
+    pub(super) letter: Box<DeadLetter>,
+    pub(super) apart: Option<Apart>,
+}
+
+/// A file with the whole letter, as [`encode_whole`] wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Apart {
+    pub(super) name: Str,
+    pub(super) bytes: u64,
+}
+
+/// The letter as a batch of its own.
+pub(super) fn encode_whole(letter: DeadLetter) -> Result<Bytes, RecordError> {
+    wire::encode(&Batch {
         rejected: vec![letter],
         ..Batch::default()
-    })?;
+    })
+}
+
+/// The opposite. `None`: damaged, or written by a newer version.
+pub(super) fn decode_whole(data: Bytes) -> Option<DeadLetter> {
+    let mut batch = Batch::default();
+    wire::decode_events_into(data, &mut batch).ok()?;
+    batch.rejected.pop()
+}
+
+pub(super) fn encode_letter(letter: DeadLetter) -> Result<Bytes, RecordError> {
+    let batch = encode_whole(letter)?;
     let mut out = BytesMut::with_capacity(batch.len() + 2);
     out.put_slice(&[VERSION, LETTER]);
     out.put_slice(&batch);
     Ok(out.freeze())
+}
+
+/// A letter whose data lies in a file: a name of 32 characters.
+pub(super) fn encode_apart(mut letter: DeadLetter, apart: &Apart) -> Result<Bytes, RecordError> {
+    letter.envelope.data = Data::default();
+    let batch = encode_whole(letter)?;
+    let mut out = BytesMut::with_capacity(batch.len() + NAME_LENGTH + 10);
+    out.put_slice(&[VERSION, APART]);
+    out.put_slice(apart.name.as_bytes());
+    out.put_u64_le(apart.bytes);
+    out.put_slice(&batch);
+    Ok(out.freeze())
+}
+
+/// The record of a letter, known by `position`, in another place.
+pub(super) fn encode_moved(position: Sequence, record: &Bytes) -> Bytes {
+    let mut out = BytesMut::with_capacity(record.len() + 10);
+    let mut inner = record.clone();
+    if inner.get(1) == Some(&MOVED) {
+        inner.advance(10);
+    }
+    out.put_slice(&[VERSION, MOVED]);
+    out.put_u64_le(position);
+    out.put_slice(&inner);
+    out.freeze()
 }
 
 pub(super) fn encode_resolved(resolution: Resolution, positions: &[Sequence]) -> Bytes {
@@ -61,13 +122,27 @@ pub(super) fn decode(mut data: Bytes) -> Option<Content> {
         return None;
     }
     match data.try_get_u8().ok()? {
-        LETTER => {
-            let mut batch = Batch::default();
-            wire::decode_events_into(data, &mut batch).ok()?;
-            batch
-                .rejected
-                .pop()
-                .map(|letter| Content::Letter(Box::new(letter)))
+        LETTER => stored(data, None),
+        APART => {
+            let name = data.get(..NAME_LENGTH)?;
+            let name = Str::new(std::str::from_utf8(name).ok()?);
+            data.advance(NAME_LENGTH);
+            let bytes = data.try_get_u64_le().ok()?;
+            stored(data, Some(Apart { name, bytes }))
+        }
+        MOVED => {
+            let position = data.try_get_u64_le().ok()?;
+            // What was moved is a letter, never itself something moved.
+            if data.get(1) == Some(&MOVED) {
+                return None;
+            }
+            match decode(data)? {
+                Content::Letter(stored) => Some(Content::Letter(Stored {
+                    position: Some(position),
+                    ..stored
+                })),
+                Content::Resolved(_) => None,
+            }
         }
         RESOLVED => {
             let _how = data.try_get_u8().ok()?;
@@ -79,4 +154,12 @@ pub(super) fn decode(mut data: Bytes) -> Option<Content> {
         }
         _ => None,
     }
+}
+
+fn stored(batch: Bytes, apart: Option<Apart>) -> Option<Content> {
+    Some(Content::Letter(Stored {
+        position: None,
+        letter: Box::new(decode_whole(batch)?),
+        apart,
+    }))
 }

@@ -1,20 +1,26 @@
 //! The store.
 
 use std::{
-    io::{self, Write},
+    collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use headgate_sdk::{DeadLetter, Timestamp};
 use parking_lot::Mutex;
 
 use super::{
+    apart::{self, Folder},
     filter::Filter,
     live::{Follower, Live},
-    record::{Content, Resolution, decode, encode_letter, encode_resolved},
+    record::{
+        Apart, Content, Resolution, decode, decode_whole, encode_apart, encode_letter,
+        encode_resolved, encode_whole,
+    },
 };
 use crate::{
     pipeline::dead_letter::DeadLetterWriter,
@@ -23,16 +29,27 @@ use crate::{
 
 /// The pause before a write that failed for lack of room is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Small, because one live letter holds a whole segment.
 const SEGMENT_BYTES: u64 = 16 << 20;
-const READ_BYTES: usize = 1 << 20;
+/// Data above this lies in a file of its own.
+const APART_BYTES: usize = 256 << 10;
+pub(super) const READ_BYTES: usize = 1 << 20;
+/// Letters that are written together: at most 2 MB of data, an eighth of a segment.
+const TOGETHER: usize = 8;
+/// Letters that are looked at together.
+const CHUNK: usize = 256;
 const AUDIT_FILE: &str = "audit.jsonl";
+const APART_FOLDER: &str = "data";
 
 /// Dead letters in a segmented log. Clones share it.
 #[derive(Clone)]
 pub struct DeadLetterStore {
-    log: Arc<SegmentLog>,
-    live: Arc<Mutex<Live>>,
+    pub(super) log: Arc<SegmentLog>,
+    pub(super) live: Arc<Mutex<Live>>,
+    /// Held shared by whoever adds a letter or a resolution, and alone by the compaction.
+    pub(super) writing: Arc<tokio::sync::RwLock<()>>,
+    pub(super) segment_bytes: u64,
+    max_bytes: u64,
+    apart: Arc<Folder>,
     audit: Arc<Mutex<PathBuf>>,
 }
 
@@ -41,8 +58,10 @@ pub struct DeadLetterStore {
 pub struct Kept {
     /// Its place in the store, by which it is named.
     pub position: Sequence,
-    /// The letter.
+    /// The letter; without its data if that lies apart.
     pub letter: DeadLetter,
+    /// The file that holds the whole letter, if its data was too large to lie with the others.
+    pub apart: Option<PathBuf>,
 }
 
 /// The figures of the store at one moment.
@@ -52,6 +71,8 @@ pub struct DeadLetterStats {
     pub letters: usize,
     /// What the store takes on disk.
     pub bytes: u64,
+    /// What the letters may take; beyond it, lanes that have another one wait.
+    pub max_bytes: u64,
 }
 
 /// The store cannot be used.
@@ -60,6 +81,15 @@ pub enum DeadLetterStoreError {
     /// Its log.
     #[error(transparent)]
     Log(#[from] SegmentError),
+    /// Data that lies apart.
+    #[error("the data of a dead letter in {} cannot be used: {source}", path.display())]
+    Apart {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The record of what was discarded.
     #[error("what is discarded cannot be recorded in {}: {source}", path.display())]
     Audit {
@@ -72,22 +102,26 @@ pub enum DeadLetterStoreError {
 }
 
 impl DeadLetterStore {
-    /// Opens or creates the store in `folder`, and reads it once to learn which letters are live. Blocks.
+    /// Opens or creates the store in `folder`, for letters of at most `max_bytes`, and reads it once to learn which letters are
+    /// live. Blocks.
     ///
     /// # Errors
     /// [`DeadLetterStoreError`] if the folder cannot be used.
-    pub fn open(folder: &Path) -> Result<Self, DeadLetterStoreError> {
-        Self::open_with(folder, SEGMENT_BYTES)
+    pub fn open(folder: &Path, max_bytes: u64) -> Result<Self, DeadLetterStoreError> {
+        Self::open_with(folder, max_bytes, SEGMENT_BYTES)
     }
 
     pub(super) fn open_with(
         folder: &Path,
+        max_bytes: u64,
         segment_bytes: u64,
     ) -> Result<Self, DeadLetterStoreError> {
         let live = Arc::new(Mutex::new(Live::default()));
         let defaults = Options::new("dead-letters");
         let options = Options {
             segment_bytes,
+            // Compaction keeps it below twice the letters; it needs some room to do so.
+            max_total_bytes: max_bytes.saturating_mul(2) + 8 * segment_bytes,
             max_group_bytes: defaults.max_group_bytes.min(segment_bytes as usize / 2),
             tail_bytes: 1 << 20,
             spare_segments: 1,
@@ -102,10 +136,19 @@ impl DeadLetterStore {
                 live.apply(record);
             }
         }
+        let path = folder.join(APART_FOLDER);
+        let apart = Folder::open(path.clone(), &live.lock().files())
+            .map_err(|source| DeadLetterStoreError::Apart { path, source })?;
         let audit = Arc::new(Mutex::new(folder.join(AUDIT_FILE)));
+        // They are gone already.
+        live.lock().take_orphans();
         let store = Self {
             log: Arc::new(log),
             live,
+            writing: Arc::default(),
+            segment_bytes,
+            max_bytes,
+            apart: Arc::new(apart),
             audit,
         };
         store.release();
@@ -123,27 +166,74 @@ impl DeadLetterStore {
         limit: usize,
     ) -> Result<Vec<Kept>, DeadLetterStoreError> {
         let mut found = Vec::new();
-        let Some(first) = self.live.lock().first() else {
-            return Ok(found);
-        };
-        let mut reader = self.log.reader(first.max(after.saturating_add(1)));
-        while found.len() < limit && !reader.is_at_end() {
-            for record in reader.read_now(READ_BYTES).await? {
-                let position = record.sequence;
-                if found.len() == limit || !self.live.lock().contains(position) {
-                    continue;
-                }
-                if let Some(Content::Letter(letter)) = decode(record.data)
-                    && filter.takes(&letter)
-                {
-                    found.push(Kept {
-                        position,
-                        letter: *letter,
-                    });
-                }
-            }
+        let mut after = after;
+        while found.len() < limit {
+            let chunk = self.live.lock().after(after, CHUNK);
+            let Some((last, _)) = chunk.last() else { break };
+            after = *last;
+            let letters = self.read(chunk).await?.into_values();
+            let taken = letters.filter(|kept| filter.takes(&kept.letter));
+            found.extend(taken.take(limit - found.len()));
         }
         Ok(found)
+    }
+
+    /// The letters of these positions and places, by position. One that is resolved meanwhile may be missing.
+    async fn read(
+        &self,
+        mut places: Vec<(Sequence, Sequence)>,
+    ) -> Result<BTreeMap<Sequence, Kept>, DeadLetterStoreError> {
+        let mut found = BTreeMap::new();
+        while !places.is_empty() {
+            places.sort_unstable_by_key(|(_, place)| *place);
+            let mut reader = self.log.reader(places[0].1);
+            for (position, place) in &places {
+                reader.seek(*place);
+                let record = reader.read_now(1).await?.pop();
+                let record = record.filter(|record| record.sequence == *place);
+                if let Some(Content::Letter(stored)) = record.and_then(|record| decode(record.data))
+                {
+                    let kept = Kept {
+                        position: *position,
+                        letter: *stored.letter,
+                        apart: stored.apart.map(|apart| self.apart.path(&apart.name)),
+                    };
+                    found.insert(*position, kept);
+                }
+            }
+            // What was moved meanwhile is read from its new place.
+            let live = self.live.lock();
+            places = places
+                .into_iter()
+                .filter(|(position, _)| !found.contains_key(position))
+                .filter_map(|(position, before)| {
+                    let place = live.place(position).filter(|place| *place != before)?;
+                    Some((position, place))
+                })
+                .collect();
+        }
+        Ok(found)
+    }
+
+    /// A letter with its data, wherever that lies.
+    ///
+    /// # Errors
+    /// [`DeadLetterStoreError`] if its file cannot be read.
+    pub async fn whole(&self, kept: &Kept) -> Result<DeadLetter, DeadLetterStoreError> {
+        let Some(path) = kept.apart.clone() else {
+            return Ok(kept.letter.clone());
+        };
+        let (folder, name) = (
+            Arc::clone(&self.apart),
+            path.file_name().map(ToOwned::to_owned),
+        );
+        let read = on_blocking_thread(move || {
+            let name = name.as_ref().and_then(|name| name.to_str());
+            let whole = decode_whole(folder.read(name.unwrap_or_default())?);
+            whole.ok_or_else(|| io::Error::other("it is no dead letter"))
+        });
+        let failed = |source| DeadLetterStoreError::Apart { path, source };
+        read.await.map_err(failed)
     }
 
     /// The live letter at `position`. Cancel safe.
@@ -151,11 +241,9 @@ impl DeadLetterStore {
     /// # Errors
     /// [`DeadLetterStoreError`] if the log cannot be read.
     pub async fn get(&self, position: Sequence) -> Result<Option<Kept>, DeadLetterStoreError> {
-        if position == 0 || !self.live.lock().contains(position) {
-            return Ok(None);
-        }
-        let found = self.list(&Filter::default(), position - 1, 1).await?;
-        Ok(found.into_iter().find(|kept| kept.position == position))
+        let place = self.live.lock().place(position);
+        let Some(place) = place else { return Ok(None) };
+        Ok(self.read(vec![(position, place)]).await?.remove(&position))
     }
 
     /// Whether the letter at `position` still waits.
@@ -173,6 +261,7 @@ impl DeadLetterStore {
         letters: &[Kept],
         resolution: Resolution,
     ) -> Result<usize, DeadLetterStoreError> {
+        let shared = self.writing.read().await;
         let live: Vec<_> = {
             let known = self.live.lock();
             letters
@@ -186,66 +275,150 @@ impl DeadLetterStore {
         if resolution == Resolution::Discarded {
             let lines = live.iter().map(|kept| audit_line(kept)).collect::<String>();
             let audit = self.audit.clone();
-            let written = tokio::task::spawn_blocking(move || {
+            let written = on_blocking_thread(move || {
                 let path = audit.lock();
-                append(&path, &lines).map_err(|source| DeadLetterStoreError::Audit {
-                    path: path.clone(),
-                    source,
-                })
+                apart::append(&path, &lines)
             });
-            written.await.unwrap_or_else(|error| {
+            let failed = |source| {
                 let path = self.audit.lock().clone();
-                Err(DeadLetterStoreError::Audit {
-                    path,
-                    source: io::Error::other(error),
-                })
-            })?;
+                DeadLetterStoreError::Audit { path, source }
+            };
+            written.await.map_err(failed)?;
         }
         let positions: Vec<_> = live.iter().map(|kept| kept.position).collect();
         self.log
             .append(&[encode_resolved(resolution, &positions)])
             .await?;
+        drop(shared);
         self.release();
+        self.compact().await?;
         Ok(positions.len())
     }
 
     /// The figures now.
     #[must_use]
     pub fn stats(&self) -> DeadLetterStats {
+        let live = self.live.lock();
         DeadLetterStats {
-            letters: self.live.lock().count(),
-            bytes: self.log.stats().bytes,
+            letters: live.count(),
+            bytes: self.log.stats().bytes + live.apart_bytes(),
+            max_bytes: self.max_bytes,
         }
     }
 
-    /// Lets go of what lies before the oldest live letter.
-    fn release(&self) {
+    /// Lets go of what lies before the first place that is needed, and of data without a letter.
+    pub(super) fn release(&self) {
         let durable = self.log.durable();
-        let first = self.live.lock().first().unwrap_or(durable).min(durable);
-        self.log.release(first.saturating_sub(1));
+        let (first, orphans) = {
+            let mut live = self.live.lock();
+            (live.first_place(), live.take_orphans())
+        };
+        self.log
+            .release(first.unwrap_or(durable).min(durable).saturating_sub(1));
+        if !orphans.is_empty() {
+            let folder = Arc::clone(&self.apart);
+            let remove = move || orphans.iter().for_each(|name| folder.remove(name));
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+                Err(_) => remove(),
+            }
+        }
+    }
+
+    /// Whether letters of `bytes` more are allowed.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        let live = self.live.lock();
+        live.bytes() + live.apart_bytes() + bytes <= self.max_bytes
+    }
+
+    /// Adds letters, all or none. `false`: the store is full.
+    async fn add(&self, letters: &[DeadLetter]) -> Result<bool, DeadLetterStoreError> {
+        let _shared = self.writing.read().await;
+        let bytes: usize = letters.iter().map(|one| one.envelope.data.len()).sum();
+        if !self.has_room(bytes as u64) {
+            return Ok(false);
+        }
+        let mut records = Vec::with_capacity(letters.len());
+        for letter in letters {
+            records.push(if letter.envelope.data.len() <= APART_BYTES {
+                fits(encode_letter(letter.clone()))
+            } else {
+                let apart = self.set_apart(letter).await?;
+                fits(encode_apart(letter.clone(), &apart))
+            });
+        }
+        self.log.append(&records).await?;
+        Ok(true)
+    }
+
+    /// Writes a letter to a file of its own.
+    async fn set_apart(&self, letter: &DeadLetter) -> Result<Apart, DeadLetterStoreError> {
+        let whole = fits(encode_whole(letter.clone()));
+        let (folder, bytes) = (Arc::clone(&self.apart), whole.len() as u64);
+        let written = on_blocking_thread(move || folder.write(&whole)).await;
+        let name = written.map_err(|source| DeadLetterStoreError::Apart {
+            path: self.apart.path(""),
+            source,
+        })?;
+        Ok(Apart { name, bytes })
+    }
+
+    /// Adds letters, however long that takes.
+    async fn keep(&self, letters: &[DeadLetter]) {
+        let full = metrics::gauge!("headgate_dead_letters_full");
+        loop {
+            match self.add(letters).await {
+                Ok(true) => break,
+                Ok(false) => {
+                    full.set(1.0);
+                    tracing::error!(
+                        max_bytes = self.max_bytes,
+                        "the dead letters are full, and the lane of this one waits: retry or discard some, or raise `limits.dead_letters`"
+                    );
+                }
+                Err(error) => {
+                    tracing::error!(%error, "dead letters cannot be stored, their lane waits: make room on the disk of data_dir");
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        full.set(0.0);
+        if let Err(error) = self.compact().await {
+            tracing::warn!(%error, "the dead letters take more room than they need");
+        }
     }
 }
 
 impl DeadLetterWriter for DeadLetterStore {
     fn write(&self, letters: Vec<DeadLetter>) -> BoxFuture<'static, ()> {
-        let log = Arc::clone(&self.log);
+        let store = self.clone();
         Box::pin(async move {
-            let mut records = Vec::with_capacity(letters.len());
-            for letter in letters {
+            for letter in &letters {
                 metrics::counter!("headgate_dead_letters_total", "step" => letter.step.to_string(), "reason" => letter.reason.to_string())
                     .increment(1);
-                let record = encode_letter(letter)
-                    .expect("envelopes that came this far are within the codec's bounds");
-                records.push(record);
             }
-            for record in records {
-                while let Err(error) = log.append(std::slice::from_ref(&record)).await {
-                    tracing::error!(%error, "dead letters cannot be stored, their lane waits: make room on the disk of data_dir");
-                    tokio::time::sleep(AGAIN).await;
+            let small = |letter: &DeadLetter| letter.envelope.data.len() <= APART_BYTES;
+            for part in letters.chunk_by(|a, b| small(a) && small(b)) {
+                for together in part.chunks(TOGETHER) {
+                    store.keep(together).await;
                 }
             }
+            store.release();
         })
     }
+}
+
+fn fits(encoded: Result<Bytes, headgate_sdk::batch::wire::RecordError>) -> Bytes {
+    encoded.expect("envelopes that came this far are within the codec's bounds")
+}
+
+/// Runs what blocks where that is allowed.
+pub(super) async fn on_blocking_thread<T: Send + 'static, E: Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .expect("it does not panic, and the runtime waits for it")
 }
 
 fn audit_line(kept: &Kept) -> String {
@@ -261,13 +434,4 @@ fn audit_line(kept: &Kept) -> String {
         "failed": letter.failed_at.to_string(),
     });
     format!("{line}\n")
-}
-
-fn append(path: &Path, lines: &str) -> io::Result<()> {
-    let mut file = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(path)?;
-    file.write_all(lines.as_bytes())?;
-    file.sync_data()
 }

@@ -1,7 +1,7 @@
 //! Another try for dead letters: through the journal, and then the present pipeline of their source.
 //!
-//! Each letter goes, with a note that it did, as one record into the journal, on a lane `{source}/dead-letters` of its own; then it
-//! is resolved. A crash in between finds the note: the letter is resolved, and not tried twice.
+//! Letters go, with a note that they did, in one record into the journal, on a lane `{source}/dead-letters` of their own; then they
+//! are resolved, and the notes removed. A crash in between finds the notes: the letters are resolved, and not tried twice.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,9 @@ use crate::dead_letters::{DeadLetterStore, DeadLetterStoreError, Kept, Resolutio
 
 /// The lane of a source on which its dead letters are tried again.
 const LANE: &str = "dead-letters";
+
+/// Letters that go into the journal as one record. Data that lies apart is far larger than the rest, and goes alone.
+const TOGETHER: usize = 32;
 
 /// What became of a try.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,37 +69,55 @@ impl Gateway {
                 *retried.refused.entry(reason).or_default() += letters.len();
                 continue;
             };
-            for kept in letters {
+            let mut settled = Vec::new();
+            for chunk in together(&letters) {
                 // Somebody else may have been faster.
-                if !self.inner.dead_letters.waits(kept.position) {
-                    continue;
-                }
-                self.accept(&lane, &kept).await?;
-                self.inner
-                    .dead_letters
-                    .resolve(&[kept], Resolution::Retried)
+                let store = &self.inner.dead_letters;
+                let waits = chunk.iter().filter(|kept| store.waits(kept.position));
+                let chunk: Vec<Kept> = waits.cloned().collect();
+                self.accept(&lane, &chunk, std::mem::take(&mut settled))
                     .await?;
-                retried.accepted += 1;
+                retried.accepted += store.resolve(&chunk, Resolution::Retried).await?;
+                // Its notes have served; they go with the next chunk, or the next call.
+                settled = chunk.iter().map(note).collect();
             }
+            self.forget(&lane, settled).await?;
         }
         Ok(retried)
     }
 
-    /// Puts a letter into the journal, unless its note says that it is there already.
-    pub(super) async fn accept(&self, lane: &Lane, kept: &Kept) -> Result<(), RetryError> {
-        let note = format!("retried/{:020}", kept.position);
-        if lane.entry(&note).await?.is_some() {
-            return Ok(());
-        }
-        let event = (*kept.letter.envelope).clone();
-        let batch = Batch {
-            events: vec![event],
-            entries: vec![Entry::put(note, Vec::new())],
+    /// Puts letters into the journal, except those whose note says that they are there already, and removes the notes
+    /// `settled`.
+    pub(super) async fn accept(
+        &self,
+        lane: &Lane,
+        letters: &[Kept],
+        settled: Vec<Str>,
+    ) -> Result<(), RetryError> {
+        let mut batch = Batch {
+            entries: settled.into_iter().map(Entry::remove).collect(),
             ..Batch::default()
         };
+        for kept in letters {
+            let note = note(kept);
+            if lane.entry(&note).await?.is_some() {
+                continue;
+            }
+            let letter = self.inner.dead_letters.whole(kept).await?;
+            batch.events.push(*letter.envelope);
+            batch.entries.push(Entry::put(note, Vec::new()));
+        }
+        if batch.events.is_empty() && batch.entries.is_empty() {
+            return Ok(());
+        }
         let permit = lane.reserve(batch.weight()).await?;
         permit.send(batch).accepted().await?;
         Ok(())
+    }
+
+    /// Removes notes of letters that are resolved.
+    async fn forget(&self, lane: &Lane, settled: Vec<Str>) -> Result<(), RetryError> {
+        self.accept(lane, &[], settled).await
     }
 
     /// The lane for a source's retries. `None`: there is no such source.
@@ -151,4 +172,16 @@ impl Gateway {
             });
         }
     }
+}
+
+/// The entry that says that a letter is in the journal.
+fn note(kept: &Kept) -> Str {
+    format!("retried/{:020}", kept.position).into()
+}
+
+/// Parts of `letters` that can share a record.
+fn together(letters: &[Kept]) -> impl Iterator<Item = &[Kept]> {
+    letters
+        .chunk_by(|a, b| a.apart.is_none() && b.apart.is_none())
+        .flat_map(|part| part.chunks(TOGETHER))
 }

@@ -48,13 +48,16 @@ impl Gateway {
         }
         let data_dir = DataDir::open(&config.globals.data_dir, config.globals.shards)?;
         let checkpoints = Checkpoints::open(&data_dir.checkpoints())?;
-        let journal = open_journal(&data_dir)?;
+        let journal = open_journal(&data_dir, config.globals.limits.journal.bytes())?;
         let blobs = FolderStore::new(data_dir.blobs());
         blobs.prepare().await.map_err(|error| StartError::Store {
             folder: data_dir.blobs(),
             message: error.to_string(),
         })?;
-        let dead_letters = open_dead_letters(&data_dir.dead_letters())?;
+        let dead_letters = open_dead_letters(
+            &data_dir.dead_letters(),
+            config.globals.limits.dead_letters.bytes(),
+        )?;
         let OpenedSinks {
             plans: sinks,
             buffered,
@@ -179,9 +182,12 @@ pub(super) fn pipeline_plan(config: &Config, source: &config::Source) -> Arc<Pip
     Arc::new(PipelinePlan::new(name, steps))
 }
 
-fn open_journal(data_dir: &DataDir) -> Result<Journal, StartError> {
-    let (journal, report) =
-        Journal::open(&data_dir.journal(), journal::Config::default(), RealFiles)?;
+fn open_journal(data_dir: &DataDir, max_bytes: u64) -> Result<Journal, StartError> {
+    let config = journal::Config {
+        max_bytes,
+        ..journal::Config::default()
+    };
+    let (journal, report) = Journal::open(&data_dir.journal(), config, RealFiles)?;
     for corruption in &report.corruptions {
         tracing::error!(
             ?corruption,
@@ -191,8 +197,8 @@ fn open_journal(data_dir: &DataDir) -> Result<Journal, StartError> {
     Ok(journal)
 }
 
-fn open_dead_letters(folder: &Path) -> Result<DeadLetterStore, StartError> {
-    DeadLetterStore::open(folder).map_err(|error| StartError::Store {
+fn open_dead_letters(folder: &Path, max_bytes: u64) -> Result<DeadLetterStore, StartError> {
+    DeadLetterStore::open(folder, max_bytes).map_err(|error| StartError::Store {
         folder: folder.to_owned(),
         message: error.to_string(),
     })

@@ -90,7 +90,10 @@ async fn a_dead_letter_is_tried_again_once_with_its_id_also_when_a_crash_hid_tha
         .await
         .unwrap()
         .unwrap();
-    gateway.accept(&lane, &kept).await.unwrap();
+    gateway
+        .accept(&lane, std::slice::from_ref(&kept), Vec::new())
+        .await
+        .unwrap();
     drop(lane);
     assert!(gateway.shutdown(Duration::from_secs(20)).await);
     drop(gateway);
