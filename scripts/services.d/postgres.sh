@@ -25,6 +25,7 @@ postgres_start() {
             >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; die "initdb failed for $name"; }
         as_postgres rm "$data.password"
     fi
+    postgres_certify "$data"
     as_postgres "$bin/pg_ctl" -D "$data" -l "$data.log" -w -t 60 -o "$(postgres_options "$name" "$data")" start \
         >"$dir/pg_ctl.log" 2>&1 9>&- ||
         { cat "$dir/pg_ctl.log" "$data.log" >&2; die "$name did not start"; }
@@ -34,7 +35,30 @@ postgres_start() {
 
 postgres_options() {
     echo "-h 127.0.0.1 -p $(port "$1" 1) -k $2 -c wal_level=logical -c max_replication_slots=50 -c max_wal_senders=50" \
-        "-c max_prepared_transactions=20"
+        "-c max_prepared_transactions=20 -c ssl=on -c ssl_cert_file=server.pem -c ssl_key_file=server.key"
+}
+
+# The server's certificate, for localhost and 127.0.0.1, and a key that nobody but the server's user reads.
+postgres_certify() {
+    local data=$1 tls="$CACHE/postgres-tls"
+    postgres_authority
+    as_postgres sh -c 'umask 077; cat >"$1/server.pem"' sh "$data" <"$tls/server.pem"
+    as_postgres sh -c 'umask 077; cat >"$1/server.key"' sh "$data" <"$tls/server.key"
+}
+
+postgres_authority() {
+    need openssl openssl
+    cached "$CACHE/postgres-tls" postgres_certificates
+}
+
+postgres_certificates() {
+    local folder=$1
+    openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=authority of Headgate's tests" \
+        -keyout "$folder/ca.key" -out "$folder/ca.pem" 2>/dev/null
+    openssl req -newkey rsa:2048 -nodes -subj "/CN=localhost" -keyout "$folder/server.key" -out "$folder/server.csr" 2>/dev/null
+    echo "subjectAltName=DNS:localhost,IP:127.0.0.1" >"$folder/names"
+    openssl x509 -req -days 3650 -in "$folder/server.csr" -CA "$folder/ca.pem" -CAkey "$folder/ca.key" -CAcreateserial \
+        -extfile "$folder/names" -out "$folder/server.pem" 2>/dev/null
 }
 
 # INT is the fast shutdown: clients are disconnected, nothing is lost.
@@ -45,6 +69,8 @@ postgres_env() {
     prefix=$(postgres_variable "$1")
     echo "export $prefix=postgres://postgres:$POSTGRES_PASSWORD_FOR_TESTS@127.0.0.1:$(port "$1" 1)/postgres"
     echo "export ${prefix%_URL}_BIN=$(cat "$STATE/$1/bin")"
+    postgres_authority
+    echo "export POSTGRES_CA=$CACHE/postgres-tls/ca.pem"
 }
 
 # Postgres refuses to run as root: then it runs as `postgres`, or as `nobody` where that user does not exist.
