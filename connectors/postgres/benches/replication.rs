@@ -1,9 +1,14 @@
 //! From the log to encoded envelopes, beside `pg_recvlogical` on the same server in the same run.
 //!
-//! `eval "$(scripts/services start postgres15)"; cargo bench -p headgate-postgres --bench replication`
+//! `scripts/services with postgres15 -- cargo bench --workspace --bench replication`
 //!
-//! `HEADGATE_BENCH_ROWS` (default 500000) rows of six columns are written twice: in transactions of 1,000 rows, and in one
-//! transaction. The sink is a lane that is durable at once and keeps nothing.
+//! Three parts, one alone with `HEADGATE_BENCH_PART`:
+//! - `rates`: `HEADGATE_BENCH_ROWS` (default 300000) rows of six columns in transactions of 1,000, read by both in interleaved
+//!   rounds: rows a second, and CPU time a row of the reading process.
+//! - `transaction`: the same table filled in one transaction of `HEADGATE_BENCH_LARGE` (default 1000000) rows, streamed and not.
+//! - `latency`: 1,000 and 10,000 rows a second, in transactions of a hundredth of a second, from commit to durable.
+//!
+//! The sink is a lane that is durable at once and keeps nothing. `pg_recvlogical` decodes nothing and writes to `/dev/null`.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,7 +23,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -44,6 +49,8 @@ struct Null {
     events: Arc<AtomicU64>,
     bytes: AtomicU64,
     first: Mutex<Option<Instant>>,
+    /// Microseconds from commit to here, of each event.
+    latencies: Mutex<Vec<i64>>,
     number: AtomicU64,
     state: watch::Sender<ProgressState>,
 }
@@ -55,6 +62,9 @@ impl LaneBackend for Null {
         if !batch.events.is_empty() {
             self.first.lock().unwrap().get_or_insert_with(Instant::now);
         }
+        let now = headgate_sdk::Timestamp::now().as_microsecond();
+        let latencies = batch.events.iter().map(|e| now - e.time.as_microsecond());
+        self.latencies.lock().unwrap().extend(latencies);
         let bytes: usize = batch.events.iter().map(|e| e.data.len()).sum();
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.state.send_modify(|state| {
@@ -111,19 +121,27 @@ impl MountTable for NoMounts {
     fn unmount(&self, _: &str) {}
 }
 
-/// Reads `rows` events from `slot`; returns (seconds to the first, seconds to the last, bytes of data).
-async fn headgate(
-    url: &str,
-    slot: &str,
-    streaming: bool,
-    rows: u64,
-    begun: Instant,
-    events: Arc<AtomicU64>,
-) -> (f64, f64, u64) {
+/// What reading took.
+struct Reading {
+    /// Seconds to the first and to the last event.
+    first: f64,
+    last: f64,
+    /// CPU seconds of this process.
+    cpu: f64,
+    bytes: u64,
+    /// The most that the spool had.
+    spool: u64,
+    latencies: Vec<i64>,
+}
+
+/// Reads `rows` events from `slot`.
+async fn headgate(url: &str, slot: &str, streaming: bool, rows: u64, begun: Instant) -> Reading {
+    let events = Arc::new(AtomicU64::new(0));
     let null = Arc::new(Null {
         events: Arc::clone(&events),
         bytes: AtomicU64::new(0),
         first: Mutex::new(None),
+        latencies: Mutex::default(),
         number: AtomicU64::new(0),
         state: watch::Sender::new(ProgressState::default()),
     });
@@ -151,26 +169,53 @@ async fn headgate(
         status: Status::default(),
         shutdown: shutdown.clone(),
     };
+    let cpu = cpu_seconds(13);
     let running = tokio::spawn(source.run(cx));
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(2));
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    let mut spool = 0;
     while events.load(Ordering::Acquire) < rows {
         tick.tick().await;
+        spool = spool.max(size_of(&folder.path().join("spool")));
         assert!(!running.is_finished(), "{:?}", running.await);
     }
     let last = begun.elapsed().as_secs_f64();
-    let first = null
-        .first
-        .lock()
-        .unwrap()
-        .unwrap()
-        .duration_since(begun)
-        .as_secs_f64();
+    let cpu = cpu_seconds(13) - cpu;
+    let first = *null.first.lock().unwrap();
     shutdown.cancel();
     running.await.unwrap().unwrap();
-    (first, last, null.bytes.load(Ordering::Relaxed))
+    let latencies = std::mem::take(&mut *null.latencies.lock().unwrap());
+    Reading {
+        first: first.unwrap().duration_since(begun).as_secs_f64(),
+        last,
+        cpu,
+        bytes: null.bytes.load(Ordering::Relaxed),
+        spool,
+        latencies,
+    }
 }
 
-fn pg_recvlogical(url: &str, slot: &str, end: &str) -> f64 {
+fn size_of(folder: &std::path::Path) -> u64 {
+    let Ok(files) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    let sizes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len()));
+    sizes.sum()
+}
+
+/// CPU time of this process (field 13 of its `stat` and the next one) or of its ended children (field 15).
+fn cpu_seconds(field: usize) -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let ticks: u64 = fields[field - 2..field]
+        .iter()
+        .map(|ticks| ticks.parse::<u64>().unwrap())
+        .sum();
+    ticks as f64 / 100.0
+}
+
+/// Seconds, and CPU seconds.
+fn pg_recvlogical(url: &str, slot: &str, end: &str) -> (f64, f64) {
+    let cpu = cpu_seconds(15);
     let begun = Instant::now();
     let status = std::process::Command::new("pg_recvlogical")
         .args([
@@ -192,7 +237,7 @@ fn pg_recvlogical(url: &str, slot: &str, end: &str) -> f64 {
         .status()
         .expect("pg_recvlogical is installed");
     assert!(status.success(), "pg_recvlogical failed");
-    begun.elapsed().as_secs_f64()
+    (begun.elapsed().as_secs_f64(), cpu_seconds(15) - cpu)
 }
 
 /// Megabytes of the process' memory at its highest.
@@ -228,14 +273,159 @@ fn rows_sql(from: u64, to: u64) -> String {
     )
 }
 
+fn setting(name: &str, default: u64) -> u64 {
+    let text = std::env::var(name).ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+struct Bench {
+    name: String,
+    url: String,
+    client: tokio_postgres::Client,
+}
+
+impl Bench {
+    fn slot(&self, word: &str) -> String {
+        format!("{}_{word}", self.name)
+    }
+
+    async fn create_slot(&self, word: &str) -> String {
+        let slot = self.slot(word);
+        let sql = format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')");
+        run(&self.client, &sql).await;
+        slot
+    }
+
+    async fn rates(&self) {
+        let rows = setting("HEADGATE_BENCH_ROWS", 300_000);
+        let rounds = setting("HEADGATE_BENCH_ROUNDS", 5);
+        for round in 0..=rounds {
+            self.create_slot(&format!("a{round}")).await;
+            self.create_slot(&format!("b{round}")).await;
+        }
+        for chunk in 0..rows / 1000 {
+            run(
+                &self.client,
+                &rows_sql(chunk * 1000 + 1, chunk * 1000 + 1000),
+            )
+            .await;
+        }
+        let end = run(&self.client, "SELECT pg_current_wal_flush_lsn()").await;
+        // An end position is passed only if something follows it.
+        let follow = "SELECT pg_logical_emit_message(true, 'bench', 'end')";
+        run(&self.client, follow).await;
+        println!("{rows} rows in transactions of 1,000, null sink");
+        println!(
+            "| round | pg_recvlogical rows/s | headgate rows/s | share | CPU us a row, theirs | ours |"
+        );
+        println!("|---|---|---|---|---|---|");
+        let mut shares = Vec::new();
+        for round in 0..=rounds {
+            let theirs = self.slot(&format!("a{round}"));
+            let (seconds, cpu) = pg_recvlogical(&self.url, &theirs, &end);
+            let ours = self.slot(&format!("b{round}"));
+            let reading = headgate(&self.url, &ours, true, rows, Instant::now()).await;
+            if round == 0 {
+                println!("({} bytes of data a row)", reading.bytes / rows);
+                continue;
+            }
+            let share = seconds / reading.last;
+            shares.push(share);
+            println!(
+                "| {round} | {:.0} | {:.0} | {share:.2} | {:.2} | {:.2} |",
+                rows as f64 / seconds,
+                rows as f64 / reading.last,
+                1e6 * cpu / rows as f64,
+                1e6 * reading.cpu / rows as f64
+            );
+        }
+        shares.sort_by(f64::total_cmp);
+        println!(
+            "share of pg_recvlogical's rows/s: median {:.2}, {:.2} to {:.2} (aim: at least 0.80); peak memory {} MB\n",
+            shares[shares.len() / 2],
+            shares[0],
+            shares[shares.len() - 1],
+            peak_memory()
+        );
+    }
+
+    async fn transaction(&self) {
+        let rows = setting("HEADGATE_BENCH_LARGE", 1_000_000);
+        for (word, streaming) in [("s", true), ("n", false)] {
+            run(&self.client, "TRUNCATE bench").await;
+            let slot = self.create_slot(word).await;
+            let writer = connect(&self.url).await;
+            let begun = Instant::now();
+            let reading = {
+                let (url, slot) = (self.url.clone(), slot.clone());
+                tokio::spawn(async move { headgate(&url, &slot, streaming, rows, begun).await })
+            };
+            run(&writer, &format!("BEGIN; {}", rows_sql(1, rows))).await;
+            let committing = begun.elapsed().as_secs_f64();
+            run(&writer, "COMMIT").await;
+            let committed = begun.elapsed().as_secs_f64();
+            let reading = reading.await.unwrap();
+            let spilled = format!(
+                "SELECT spill_bytes FROM pg_stat_replication_slots WHERE slot_name = '{slot}'"
+            );
+            println!(
+                "one transaction of {rows} rows, {}: written in {committing:.1} s; first event {:.2} s and last {:.2} s after COMMIT; \
+                 spilled by the server {} MB, spooled here {} MB, peak memory {} MB",
+                if streaming {
+                    "streamed"
+                } else {
+                    "not streamed"
+                },
+                reading.first - committed,
+                reading.last - committed,
+                run(&self.client, &spilled)
+                    .await
+                    .parse::<u64>()
+                    .unwrap_or(0)
+                    >> 20,
+                reading.spool >> 20,
+                peak_memory()
+            );
+        }
+        println!();
+    }
+
+    async fn latency(&self) {
+        const SECONDS: u64 = 15;
+        for rate in [1_000, 10_000] {
+            run(&self.client, "TRUNCATE bench").await;
+            let slot = self.create_slot(&format!("l{rate}")).await;
+            let (url, rows) = (self.url.clone(), rate * SECONDS);
+            let reading =
+                tokio::spawn(
+                    async move { headgate(&url, &slot, true, rows, Instant::now()).await },
+                );
+            let lot = rate / 100;
+            let mut tick = tokio::time::interval(Duration::from_millis(10));
+            for n in 0..SECONDS * 100 {
+                tick.tick().await;
+                run(&self.client, &rows_sql(n * lot + 1, n * lot + lot)).await;
+            }
+            let mut latencies = reading.await.unwrap().latencies;
+            // What was written before the stream began says nothing.
+            latencies.drain(..latencies.len() / 10);
+            latencies.sort_unstable();
+            let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100] as f64 / 1e3;
+            println!(
+                "{rate} rows a second for {SECONDS} s, from commit to durable (null sink): p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
+                at(50),
+                at(99),
+                at(100)
+            );
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() {
     let server = std::env::var("POSTGRES_URL")
-        .expect("POSTGRES_URL: eval \"$(scripts/services start postgres15)\"");
-    let rows: u64 = std::env::var("HEADGATE_BENCH_ROWS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(500_000);
+        .expect("POSTGRES_URL: scripts/services with postgres15 -- cargo bench --workspace --bench replication");
+    let part = std::env::var("HEADGATE_BENCH_PART").ok();
     let admin = connect(&server).await;
     let name = format!("bench_{}", std::process::id());
     run(&admin, &format!("CREATE DATABASE {name}")).await;
@@ -244,98 +434,23 @@ async fn main() {
     run(&client, "CREATE TABLE bench (id bigint PRIMARY KEY, name text, note text, amount numeric, paid boolean, at timestamptz); \
                   CREATE PUBLICATION bench FOR TABLE bench")
         .await;
-    let slot = |word: &str| format!("{name}_{word}");
-    for word in ["warm", "a", "b", "c", "d"] {
-        run(
-            &client,
-            &format!(
-                "SELECT pg_create_logical_replication_slot('{}', 'pgoutput')",
-                slot(word)
-            ),
-        )
-        .await;
+    let bench = Bench { name, url, client };
+    let wanted = |name: &str| part.as_deref().is_none_or(|part| part == name);
+    if wanted("rates") {
+        bench.rates().await;
     }
-    for chunk in 0..rows / 1000 {
-        run(&client, &rows_sql(chunk * 1000 + 1, chunk * 1000 + 1000)).await;
+    if wanted("transaction") {
+        bench.transaction().await;
     }
-    let end = run(&client, "SELECT pg_current_wal_flush_lsn()").await;
-    // An end position is passed only if something follows it.
+    if wanted("latency") {
+        bench.latency().await;
+    }
+    let slots = "SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots WHERE database = current_database() AND NOT active";
+    run(&bench.client, slots).await;
+    drop(bench.client);
     run(
-        &client,
-        "SELECT pg_logical_emit_message(true, 'bench', 'end')",
+        &admin,
+        &format!("DROP DATABASE {} WITH (FORCE)", bench.name),
     )
     .await;
-    pg_recvlogical(&url, &slot("warm"), &end);
-    for (ours, theirs) in [("a", "b"), ("c", "d")] {
-        let seconds = pg_recvlogical(&url, &slot(theirs), &end);
-        let begun = Instant::now();
-        let (_, last, bytes) = headgate(&url, &slot(ours), true, rows, begun, Arc::default()).await;
-        println!(
-            "{rows} rows in transactions of 1000: pg_recvlogical {:.0} rows/s; headgate, null sink {:.0} rows/s ({:.0} %), {:.0} bytes of data a row",
-            rows as f64 / seconds,
-            rows as f64 / last,
-            100.0 * seconds / last,
-            bytes as f64 / rows as f64
-        );
-    }
-    println!("peak memory {} MB", peak_memory());
-    for (word, streaming) in [("s", true), ("n", false)] {
-        run(&client, "TRUNCATE bench").await;
-        let slot = slot(word);
-        run(
-            &client,
-            &format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')"),
-        )
-        .await;
-        let writer = connect(&url).await;
-        let sql = format!("BEGIN; {}", rows_sql(1, rows));
-        let events = Arc::new(AtomicU64::new(0));
-        let reading = {
-            let (url, slot, events) = (url.clone(), slot.clone(), Arc::clone(&events));
-            tokio::spawn(async move {
-                headgate(&url, &slot, streaming, rows, Instant::now(), events).await
-            })
-        };
-        let begun = Instant::now();
-        run(&writer, &sql).await;
-        run(&writer, "COMMIT").await;
-        let committed = begun.elapsed().as_secs_f64();
-        let (first, last, _) = reading.await.unwrap();
-        let mut spill = String::new();
-        for _ in 0..50 {
-            let sql = format!(
-                "SELECT pg_stat_force_next_flush(), spill_bytes FROM pg_stat_replication_slots WHERE slot_name = '{slot}'"
-            );
-            spill = run(&client, &sql.replace("pg_stat_force_next_flush(), ", "")).await;
-            if spill != "0" {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-        println!(
-            "one transaction of {rows} rows, {}: first event {:.2} s and last event {:.2} s after COMMIT, spilled by the server {spill} bytes, peak memory {} MB",
-            if streaming {
-                "streamed"
-            } else {
-                "not streamed"
-            },
-            first - committed,
-            last - committed,
-            peak_memory()
-        );
-        run(
-            &client,
-            &format!("SELECT pg_drop_replication_slot('{slot}')"),
-        )
-        .await;
-    }
-    for word in ["warm", "a", "b", "c", "d"] {
-        run(
-            &client,
-            &format!("SELECT pg_drop_replication_slot('{}')", slot(word)),
-        )
-        .await;
-    }
-    drop(client);
-    run(&admin, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
 }

@@ -5,7 +5,10 @@ use headgate_sdk::command::{CommandContext, CommandOutcome, ConfiguredSource};
 
 use crate::{
     config::{Checked, Config},
-    control::{Client, Finding, Plan, Weight, check, drop_plan, server_facts, setup_plan},
+    control::{
+        Client, Finding, Plan, SqlError, Weight, check, drop_plan, server_facts, setup_plan,
+        with_remedy,
+    },
     replication::Server,
 };
 
@@ -110,7 +113,7 @@ async fn run_check(
     let mut client = Client::new(checked.server.clone());
     let findings = check(&mut client, checked, &source.info.group, slots)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| explained(checked, &error))?;
     print!("{}", render(&source.info.name, &findings));
     Ok(!findings.iter().any(|f| f.weight == Weight::Wrong))
 }
@@ -142,14 +145,14 @@ async fn run_plan(
     let plan: Plan = if word == "setup" {
         let facts = server_facts(&mut client)
             .await
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| explained(checked, &error))?;
         setup_plan(&mut client, checked, &facts)
             .await
-            .map_err(|error| error.to_string())?
+            .map_err(|error| explained(checked, &error))?
     } else {
         drop_plan(&mut client, checked)
             .await
-            .map_err(|error| error.to_string())?
+            .map_err(|error| explained(checked, &error))?
     };
     if plan.statements.is_empty() {
         eprintln!("{}: nothing to do", source.info.name);
@@ -164,5 +167,23 @@ async fn run_plan(
     plan.run(&mut client)
         .await
         .map(|()| true)
-        .map_err(|(statement, error)| format!("{error}; the statement was {statement};"))
+        .map_err(|(statement, error)| {
+            let hint = match error.code.as_deref() {
+                Some("42501") => {
+                    ": run it with `--as postgres://…`, the owner of the tables (a slot needs REPLICATION, an event trigger a superuser)"
+                }
+                Some("55006") => ": stop whatever uses the slot first (the source, if it runs)",
+                Some("55000") if statement.contains("slot") => {
+                    ": `headgate postgres check` says which setting of the server is missing"
+                }
+                _ => "",
+            };
+            format!("{error}{hint}; what was not done: {statement};")
+        })
+}
+
+/// The error with the server's address and what mends it.
+fn explained(checked: &Checked, error: &SqlError) -> String {
+    let message = format!("{}: {error}", checked.server.address());
+    with_remedy(error.code.as_deref(), &message)
 }

@@ -16,6 +16,9 @@ mod config;
 mod connector;
 mod control;
 mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lsn;
 mod pgoutput;
 mod position;

@@ -3,7 +3,7 @@
 use tokio_postgres::SimpleQueryMessage;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::replication::Server;
+use crate::replication::{Server, TlsError};
 
 /// A failed statement.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -12,9 +12,20 @@ pub(crate) struct SqlError {
     /// SQLSTATE; `None` when the connection failed.
     pub(crate) code: Option<String>,
     pub(crate) message: String,
+    /// Whether connecting failed for a reason that stays: a certificate, a password that is not there.
+    pub(crate) refused: bool,
 }
 
 impl SqlError {
+    /// What no server said.
+    pub(crate) fn own(message: impl Into<String>) -> Self {
+        Self {
+            code: None,
+            message: message.into(),
+            refused: false,
+        }
+    }
+
     /// Whether the statement cannot succeed until somebody changes something: a privilege, a password, a missing object.
     pub(crate) fn needs_a_person(&self) -> bool {
         match self.code.as_deref() {
@@ -24,7 +35,7 @@ impl SqlError {
                     || code.starts_with("3D")
                     || matches!(code, "42501" | "42704" | "42P01" | "42883" | "0A000")
             }
-            None => false,
+            None => self.refused,
         }
     }
 }
@@ -41,18 +52,31 @@ impl From<tokio_postgres::Error> for SqlError {
                 Self {
                     code: Some(db.code().code().to_owned()),
                     message,
+                    refused: false,
                 }
             }
             None => {
                 let mut message = error.to_string();
+                // The library tells kinds of errors apart in its text only.
+                let mut refused = ["authentication error", "invalid configuration"]
+                    .iter()
+                    .any(|start| message.starts_with(start));
                 let mut source = std::error::Error::source(&error);
                 while let Some(cause) = source {
-                    message = format!("{message}: {cause}");
+                    if let Some(tls) = cause.downcast_ref::<TlsError>() {
+                        refused |= tls.stays();
+                    }
+                    // An error may repeat its cause in its own text.
+                    let cause_text = cause.to_string();
+                    if !message.ends_with(&cause_text) {
+                        message = format!("{message}: {cause_text}");
+                    }
                     source = cause.source();
                 }
                 Self {
                     code: None,
                     message,
+                    refused,
                 }
             }
         }
@@ -93,6 +117,7 @@ pub(crate) struct Client {
     open: Option<(tokio_postgres::Client, AbortOnDropHandle<()>)>,
     /// How often it was opened: a transaction lives in one of them.
     opened: u64,
+    raw: bool,
 }
 
 impl Client {
@@ -101,6 +126,15 @@ impl Client {
             server,
             open: None,
             opened: 0,
+            raw: false,
+        }
+    }
+
+    /// One that asks for text as it is stored if `raw`, not as UTF-8.
+    pub(crate) fn reading(server: Server, raw: bool) -> Self {
+        Self {
+            raw,
+            ..Self::new(server)
         }
     }
 
@@ -126,15 +160,17 @@ impl Client {
         {
             let (client, connection) = self.server.control().await?;
             let driver = AbortOnDropHandle::new(tokio::spawn(connection));
+            if self.raw {
+                client
+                    .batch_execute("SET client_encoding = 'SQL_ASCII'")
+                    .await?;
+            }
             self.open = Some((client, driver));
             self.opened += 1;
         }
         match &self.open {
             Some((client, _)) => Ok(client),
-            None => Err(SqlError {
-                code: None,
-                message: "the session closed".into(),
-            }),
+            None => Err(SqlError::own("the session closed")),
         }
     }
 
@@ -148,7 +184,8 @@ impl Client {
             .into_iter()
             .filter_map(|message| match message {
                 SimpleQueryMessage::Row(row) => Some(Row((0..row.len())
-                    .map(|i| row.get(i).map(str::to_owned))
+                    // A name that is not UTF-8 exists in SQL_ASCII databases only, and cannot be used.
+                    .map(|i| row.try_get(i).ok().flatten().map(str::to_owned))
                     .collect())),
                 _ => None,
             })

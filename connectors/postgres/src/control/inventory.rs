@@ -26,6 +26,13 @@ pub(crate) struct ServerFacts {
     pub(crate) hot_standby_feedback: bool,
 }
 
+impl ServerFacts {
+    /// Whether the database keeps whatever bytes it is given as text.
+    pub(crate) fn stores_raw_text(&self) -> bool {
+        self.encoding == "SQL_ASCII"
+    }
+}
+
 /// A replication slot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SlotFacts {
@@ -59,10 +66,9 @@ pub(crate) async fn server_facts(client: &mut Client) -> Result<ServerFacts, Sql
              FROM pg_roles r WHERE r.rolname = current_user",
         )
         .await?;
-    let row = rows.first().ok_or_else(|| SqlError {
-        code: None,
-        message: "the server did not say who it is".into(),
-    })?;
+    let row = rows
+        .first()
+        .ok_or_else(|| SqlError::own("the server did not say who it is"))?;
     Ok(ServerFacts {
         version: row.number(0),
         wal_level: row.text(1).to_owned(),

@@ -1,6 +1,9 @@
 //! A table, prepared for writing its rows.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use headgate_sdk::{Str, envelope::legal_string};
 
@@ -35,6 +38,8 @@ pub(crate) struct Table {
     /// Whether its changes become events.
     pub(crate) captured: bool,
     pub(crate) outbox: Option<OutboxColumns>,
+    /// The URI of its version, once that is known.
+    pub(super) dataschema: OnceLock<Str>,
     /// `"schema":…,"table":…,`
     pub(super) source_part: Vec<u8>,
 }
@@ -90,9 +95,26 @@ impl Table {
             columns,
             captured,
             outbox,
+            dataschema: OnceLock::new(),
             source_part,
             relation,
         })
+    }
+
+    /// Its version is `version`; `urn` is that of the source.
+    pub(crate) fn set_version(&self, urn: &str, version: u32) {
+        let mut uri = format!("{urn}:");
+        for byte in self.subject.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' => {
+                    uri.push(char::from(byte));
+                }
+                other => uri.push_str(&format!("%{other:02X}")),
+            }
+        }
+        uri.push_str(&format!(":v{version}"));
+        // A description has one version; it is set again when it is learned again.
+        let _set_already = self.dataschema.set(uri.into());
     }
 
     /// The key of a row as Kafka's key: a single column's text, several as a JSON array in key order. Columns that did not come

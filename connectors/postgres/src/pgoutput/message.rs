@@ -198,7 +198,7 @@ impl<'a> Tuple<'a> {
     }
 
     /// How many columns it has.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn len(self) -> usize {
         usize::from(self.count)
     }

@@ -41,8 +41,9 @@ pub(crate) struct CreatedSlot {
 type Row = Vec<Option<String>>;
 
 impl Connection {
-    /// Dials, starts and authenticates.
-    pub(crate) async fn open(server: &Server) -> Result<Self, ReplicationError> {
+    /// Dials, starts and authenticates. `raw` asks for text as it is stored: a server whose encoding is SQL_ASCII ends the
+    /// stream at the first text that is not UTF-8 if it is asked for UTF-8.
+    pub(crate) async fn open(server: &Server, raw: bool) -> Result<Self, ReplicationError> {
         let dialed = server.dial().await?;
         let mut session = Session {
             wire: dialed.wire,
@@ -54,7 +55,7 @@ impl Connection {
             ("user", server.user()),
             ("database", server.database()),
             ("replication", "database"),
-            ("client_encoding", "UTF8"),
+            ("client_encoding", if raw { "SQL_ASCII" } else { "UTF8" }),
             ("application_name", name),
             ("options", server.config.get_options().unwrap_or_default()),
         ];

@@ -19,4 +19,5 @@ pub(crate) use connection::Connection;
 pub(crate) use dial::Server;
 pub(crate) use error::{ReplicationError, ServerError};
 pub(crate) use stream::{Frame, ReplicationStream};
-pub(crate) use tls::{Tls, TlsError, TlsMode};
+use tls::Tls;
+pub(crate) use tls::{TlsError, TlsMode};

@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Progress,
-    worker::{Rows, column_names, source},
+    query::{column_names, source},
+    rows::Rows,
 };
 use crate::{
     config::Checked,
@@ -36,15 +37,16 @@ impl Export {
         checked: &Checked,
         name: &str,
         tables: Vec<Progress>,
+        raw: bool,
     ) -> Result<Self, ReplicationError> {
-        let mut keeper = Connection::open(&checked.server).await?;
+        let mut keeper = Connection::open(&checked.server, raw).await?;
         let slot = keeper.create_slot(name, true, true, false).await?;
         Ok(Self {
             _keeper: keeper,
             at: slot.consistent_point,
             snapshot: slot.snapshot.unwrap_or_default(),
             tables,
-            reader: Client::new(checked.server.clone()),
+            reader: Client::reading(checked.server.clone(), raw),
         })
     }
 
@@ -96,10 +98,7 @@ impl Export {
         let outbox = checked.config.outbox.as_ref();
         Table::new(0, relation, &info.facts(kinds), true, outbox)
             .map(|table| Some(Arc::new(table)))
-            .map_err(|message| SqlError {
-                code: None,
-                message,
-            })
+            .map_err(SqlError::own)
     }
 
     /// The next rows; none at the end, which also ends the transaction.
@@ -118,7 +117,7 @@ impl Export {
             .await?;
         for message in &fetched {
             if let Row(row) = message {
-                rows.push((0..columns).map(|i| row.get(i)));
+                rows.push(row, columns);
             }
         }
         if rows.len() == 0 {

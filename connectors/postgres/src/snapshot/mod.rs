@@ -16,7 +16,9 @@
 
 mod export;
 mod progress;
+mod query;
 mod readers;
+mod rows;
 mod worker;
 
 pub(crate) use export::Export;

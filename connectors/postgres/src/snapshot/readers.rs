@@ -17,6 +17,8 @@ use crate::{config::Checked, control::Client, replication::Server};
 pub(crate) struct ReadersSettings {
     pub(crate) checked: Arc<Checked>,
     pub(crate) version: u32,
+    /// Whether text may be anything.
+    pub(crate) raw: bool,
     pub(crate) session: String,
     pub(crate) mark_prefix: String,
     /// Where watermarks are written; `None` where they cannot be.
@@ -99,7 +101,7 @@ impl Readers {
                 mark_prefix: self.settings.mark_prefix.clone(),
                 windows: Arc::clone(&self.windows),
                 out: self.sender.clone(),
-                reader: Client::new(self.settings.checked.server.clone()),
+                reader: Client::reading(self.settings.checked.server.clone(), self.settings.raw),
                 marks: Client::new(marks.clone()),
                 kinds: HashMap::new(),
             };

@@ -12,12 +12,15 @@ use std::{
 use headgate_sdk::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Progress;
+use super::{
+    Progress,
+    query::{column_names, select},
+    rows::Rows,
+};
 use crate::{
     config::Checked,
     control::{Client, Published, SqlError, TableInfo, column_list, describe, kinds_of, published},
     event::Table,
-    pgoutput::Tuple,
     sql::{identifier, literal},
     types::Kind,
 };
@@ -27,10 +30,20 @@ const MAX_CHUNK_BYTES: usize = 8 << 20;
 /// Rows fetched at once.
 const FETCH: u32 = 1_000;
 
+/// A table is divided if each part has this many pages.
+const MIN_PART_PAGES: u64 = 64;
+/// Pages that are looked at to divide a table.
+const SAMPLE_PAGES: u64 = 200;
+
 /// What readers tell the stream.
 pub(crate) enum FromReader {
     /// A chunk was read; its high watermark follows.
     Chunk(Box<Chunk>),
+    /// The table is large: it is to be read in parts, each but the last up to one of these keys.
+    Split {
+        key: String,
+        bounds: Vec<Vec<String>>,
+    },
     /// The chunk of this window will not come.
     Abandoned { window: u64 },
     /// The table cannot be read in chunks; `export` says that it can be read in one piece.
@@ -72,47 +85,6 @@ pub(crate) enum Verdict {
     Stale,
 }
 
-/// Rows as pgoutput would have sent them.
-#[derive(Default)]
-pub(crate) struct Rows {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    columns: u16,
-}
-
-impl Rows {
-    pub(crate) fn new(columns: u16) -> Self {
-        Self {
-            columns,
-            ..Self::default()
-        }
-    }
-
-    pub(crate) fn push<'a>(&mut self, values: impl Iterator<Item = Option<&'a str>>) {
-        for value in values {
-            match value {
-                Some(text) => {
-                    self.bytes.push(b't');
-                    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-                    self.bytes.extend_from_slice(&length.to_be_bytes());
-                    self.bytes.extend_from_slice(text.as_bytes());
-                }
-                None => self.bytes.push(b'n'),
-            }
-        }
-        self.ends.push(self.bytes.len());
-    }
-
-    pub(crate) fn get(&self, i: usize) -> Tuple<'_> {
-        let start = if i == 0 { 0 } else { self.ends[i - 1] };
-        Tuple::new(self.columns, &self.bytes[start..self.ends[i]])
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.ends.len()
-    }
-}
-
 /// One reader.
 pub(crate) struct Worker {
     pub(crate) checked: Arc<Checked>,
@@ -129,6 +101,7 @@ pub(crate) struct Worker {
 
 /// Why a table is given up.
 enum GiveUp {
+    Parts(Vec<Vec<String>>),
     Table { why: String, export: bool },
     Sql(SqlError),
     StreamGone,
@@ -149,6 +122,11 @@ impl Worker {
                 Ok(true) => pause = Duration::from_millis(500),
                 Ok(false) => return true,
                 Err(GiveUp::StreamGone) => return false,
+                Err(GiveUp::Parts(bounds)) => {
+                    let key = job.key();
+                    let split = FromReader::Split { key, bounds };
+                    return self.out.send(split).await.is_ok();
+                }
                 Err(GiveUp::Table { why, export }) => {
                     let key = job.key();
                     return self
@@ -184,6 +162,8 @@ impl Worker {
         let (chunk, verdict) = match read {
             Ok(read) => read,
             Err(error) => {
+                // Its transaction would show the next chunk an old state.
+                self.reader.close();
                 let abandoned = FromReader::Abandoned { window };
                 self.out
                     .send(abandoned)
@@ -274,20 +254,28 @@ impl Worker {
             });
         }
         let repeated = !job.again.is_empty();
+        if let Some(bounds) = self.bounds(job, &info).await? {
+            return Err(GiveUp::Parts(bounds));
+        }
         let limit = self.checked.config.snapshot.chunk_rows;
         let sql = select(&info, &publication, &names, job, limit);
         let (rows, ended) = self.fetch(&sql, &names, limit).await?;
         self.reader.run("COMMIT").await?;
         if self.reader.opened() != opened {
-            return Err(GiveUp::Sql(SqlError {
-                code: None,
-                message: "the session broke while a chunk was read".into(),
-            }));
+            return Err(GiveUp::Sql(SqlError::own(
+                "the session broke while a chunk was read",
+            )));
         }
-        let after = rows
-            .len()
-            .checked_sub(1)
-            .and_then(|last| table.key_values(rows.get(last), None));
+        // Keys that are not UTF-8 cannot be named in the next chunk's condition.
+        let after = (0..rows.len())
+            .rev()
+            .find_map(|i| table.key_values(rows.get(i), None));
+        if after.is_none() && !ended && !repeated {
+            return Err(GiveUp::Table {
+                why: "its keys are not UTF-8".into(),
+                export: false,
+            });
+        }
         let (verdict, answer) = oneshot::channel();
         let chunk = Chunk {
             window,
@@ -303,6 +291,57 @@ impl Worker {
             verdict,
         };
         Ok((chunk, answer))
+    }
+
+    /// Where to divide a table that is large and of which nothing was read, so that all readers have something to do.
+    async fn bounds(
+        &mut self,
+        job: &Progress,
+        info: &TableInfo,
+    ) -> Result<Option<Vec<Vec<String>>>, SqlError> {
+        let parallel = u64::from(self.checked.config.snapshot.parallel);
+        let is_whole = job.after.is_none() && job.until.is_none() && job.part == 0;
+        if parallel < 2 || !is_whole || !job.again.is_empty() || job.filter.is_some() {
+            return Ok(None);
+        }
+        let size = self
+            .reader
+            .rows(&format!(
+                "SELECT coalesce((SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree({oid})), pg_relation_size({oid})) / 8192",
+                oid = job.oid
+            ))
+            .await?;
+        let pages: u64 = size.first().map_or(0, |row| {
+            row.text(0)
+                .split('.')
+                .next()
+                .and_then(|n| n.parse().ok())
+                .unwrap_or(0)
+        });
+        let parts = parallel.min(pages / MIN_PART_PAGES);
+        if parts < 2 {
+            return Ok(None);
+        }
+        let percent = (100 * SAMPLE_PAGES).div_ceil(pages).min(100);
+        let key = column_list(info.key());
+        let only = if info.kind == b'p' { "" } else { "ONLY " };
+        let rows = self
+            .reader
+            .rows(&format!(
+                "SELECT DISTINCT ON (headgate_part) {key} FROM (SELECT {key}, ntile({parts}) OVER (ORDER BY {key}) AS headgate_part \
+                 FROM {only}{} TABLESAMPLE SYSTEM ({percent})) AS sample WHERE headgate_part > 1 ORDER BY headgate_part, {key}",
+                info.quoted()
+            ))
+            .await?;
+        let bounds: Vec<Vec<String>> = rows
+            .iter()
+            .map(|row| {
+                (0..info.key().len())
+                    .map(|i| row.text(i).to_owned())
+                    .collect()
+            })
+            .collect();
+        Ok((!bounds.is_empty()).then_some(bounds))
     }
 
     async fn table(&mut self, job: &Progress) -> Result<(TableInfo, Published), GiveUp> {
@@ -352,7 +391,7 @@ impl Worker {
             let mut count = 0;
             for message in &fetched {
                 if let Row(row) = message {
-                    rows.push((0..names.len()).map(|i| row.get(i)));
+                    rows.push(row, names.len());
                     count += 1;
                 }
             }
@@ -361,90 +400,11 @@ impl Worker {
                 // The limit of the statement ends the cursor too, without being the table's end.
                 return Ok((rows, !full));
             }
-            if full || rows.bytes.len() >= MAX_CHUNK_BYTES {
+            if full || rows.bytes() >= MAX_CHUNK_BYTES {
                 return Ok((rows, false));
             }
         }
     }
-}
-
-/// The published columns, in the table's order.
-pub(super) fn column_names(info: &TableInfo, publication: &Published) -> Vec<String> {
-    info.columns
-        .iter()
-        .filter(|column| {
-            if publication.columns.is_empty() {
-                !column.generated
-            } else {
-                publication.columns.contains(&column.name)
-            }
-        })
-        .map(|column| column.name.clone())
-        .collect()
-}
-
-/// `FROM … WHERE …` of what is published of a table.
-pub(super) fn source(
-    info: &TableInfo,
-    publication: &Published,
-    filter: Option<&str>,
-) -> (String, Vec<String>) {
-    let only = if info.kind == b'p' { "" } else { "ONLY " };
-    let conditions = [publication.filter.as_deref(), filter]
-        .into_iter()
-        .flatten()
-        .map(|condition| format!("({condition})"))
-        .collect();
-    (format!("{only}{}", info.quoted()), conditions)
-}
-
-fn select(
-    info: &TableInfo,
-    publication: &Published,
-    names: &[String],
-    job: &Progress,
-    limit: u32,
-) -> String {
-    let (from, mut conditions) = source(info, publication, job.filter.as_deref());
-    let key = column_list(info.key());
-    let values = |values: &Vec<String>| {
-        let typed: Vec<String> = info
-            .key()
-            .iter()
-            .zip(values)
-            .map(|(name, value)| {
-                let type_name = info
-                    .columns
-                    .iter()
-                    .find(|column| column.name == *name)
-                    .map_or("text", |column| column.type_name.as_str());
-                format!("{}::{type_name}", literal(value))
-            })
-            .collect();
-        format!("({})", typed.join(", "))
-    };
-    if job.again.is_empty() {
-        if let Some(after) = &job.after {
-            conditions.push(format!("({key}) > {}", values(after)));
-        }
-    } else {
-        let keys: Vec<String> = job.again.iter().map(values).collect();
-        conditions.push(format!("({key}) IN ({})", keys.join(", ")));
-    }
-    let condition = if conditions.is_empty() {
-        String::new()
-    } else {
-        format!(" WHERE {}", conditions.join(" AND "))
-    };
-    let limit = if job.again.is_empty() {
-        format!(" LIMIT {limit}")
-    } else {
-        String::new()
-    };
-    format!(
-        "SELECT {} FROM {from}{condition} ORDER BY {key}{limit}",
-        column_list(names)
-    )
 }
 
 /// The transactions in progress of `xmin:xmax:xip,xip`, cut to the 32 bits that the stream shows.

@@ -3,7 +3,10 @@
 use headgate_sdk::{LaneError, SourceError};
 
 use crate::{
-    control::SqlError, event::PublishError, pgoutput::DecodeError, replication::ReplicationError,
+    control::{SqlError, with_remedy},
+    event::PublishError,
+    pgoutput::DecodeError,
+    replication::ReplicationError,
     spool::SpoolError,
 };
 
@@ -67,7 +70,8 @@ impl From<ReplicationError> for End {
             return Self::SlotLost(message);
         }
         let fatal = match &error {
-            ReplicationError::Authentication(_) | ReplicationError::Tls(_) => true,
+            ReplicationError::Authentication(_) => true,
+            ReplicationError::Tls(error) => error.stays(),
             ReplicationError::Protocol(_) => false,
             _ => code.is_some_and(|code| {
                 code.starts_with("28")
@@ -117,25 +121,4 @@ impl From<SpoolError> for End {
             }),
         }
     }
-}
-
-/// What mends an error of this SQLSTATE.
-fn with_remedy(code: Option<&str>, message: &str) -> String {
-    let remedy = match code {
-        Some("28P01") => "the password in `url` is wrong, or the role has none",
-        Some("28000") => {
-            "pg_hba.conf has no line that lets this role in from here (logical replication needs one for the database, not for \
-             `replication`)"
-        }
-        Some("3D000") => "the database in `url` does not exist",
-        Some("42501") => {
-            "a privilege is missing: `headgate postgres check` prints the SQL (ALTER ROLE … REPLICATION; GRANT SELECT ON …)"
-        }
-        Some("42704") if message.contains("publication") => {
-            "the publication is gone: create it again with `headgate postgres setup`, drop the slot with `SELECT \
-             pg_drop_replication_slot(…)` if the error stays (it decodes with the catalogue of that time), and take a new snapshot"
-        }
-        _ => "`headgate postgres check` says what is missing",
-    };
-    format!("{message}: {remedy}")
 }

@@ -11,19 +11,25 @@ use crate::{
     replication::{ReplicationError, ReplicationStream},
 };
 
-/// Nothing heard for this long although an answer was asked for: the connection is dead.
+/// Nothing heard for this long although an answer was asked for: the connection is dead. With a shorter `wal_sender_timeout`, three
+/// quarters of that.
 const SILENCE: Duration = Duration::from_secs(45);
+/// Never less: a busy machine is no dead one.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(3);
 
 /// Keeps the server's timeout away and the slot moving.
 pub(crate) struct Feedback {
     progress: Progress,
     interval: Duration,
+    silence: Duration,
     next: Instant,
     heard: Instant,
     received: Lsn,
     /// What was durable when the session began.
     base: Lsn,
     told: Lsn,
+    /// What the server asked about last, and when.
+    asked: Option<(Lsn, Instant)>,
 }
 
 impl Feedback {
@@ -31,15 +37,21 @@ impl Feedback {
     pub(crate) fn new(progress: Progress, base: Lsn, timeout: u64) -> Self {
         let third = if timeout == 0 { 10_000 } else { timeout / 3 };
         let interval = Duration::from_millis(third.clamp(50, 1_000));
+        let silence = match timeout {
+            0 => SILENCE,
+            timeout => Duration::from_millis(timeout / 4 * 3).clamp(SHORTEST_SILENCE, SILENCE),
+        };
         let now = Instant::now();
         Self {
             progress,
             interval,
+            silence,
             next: now + interval,
             heard: now,
             received: base,
             base,
             told: base,
+            asked: None,
         }
     }
 
@@ -56,6 +68,14 @@ impl Feedback {
     /// Something came.
     pub(crate) fn heard(&mut self) {
         self.heard = Instant::now();
+    }
+
+    /// The server asks for an answer about `lsn`. Whether it has just asked the same: it does so when it shuts down, without a
+    /// pause, until everything is confirmed.
+    pub(crate) fn is_asked_again(&mut self, lsn: Lsn) -> bool {
+        let now = Instant::now();
+        let before = self.asked.replace((lsn, now));
+        before.is_some_and(|(asked, at)| asked == lsn && now - at < Duration::from_secs(1))
     }
 
     /// Everything before `lsn` was received.
@@ -78,12 +98,12 @@ impl Feedback {
         stream: &mut ReplicationStream,
     ) -> Result<(), ReplicationError> {
         let silent = self.heard.elapsed();
-        if silent > SILENCE {
+        if silent > self.silence {
             return Err(ReplicationError::Silent(silent));
         }
         self.told = self.durable();
         self.next = Instant::now() + self.interval;
-        let ask = silent > SILENCE / 3;
+        let ask = silent > self.silence / 3;
         stream
             .status(self.received.max(self.told), self.told, ask)
             .await

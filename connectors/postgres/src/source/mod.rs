@@ -10,6 +10,7 @@
 mod end;
 mod feedback;
 mod open;
+mod recreate;
 mod run;
 mod schema;
 mod stream;

@@ -3,13 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use headgate_sdk::{
-    Batch, Delivery, Entry, Lane, SourceError, Timestamp,
+    Batch, Delivery, Entry, Lane, SourceError,
     status::{State, Status},
 };
 
-use super::End;
+use super::{
+    End,
+    recreate::{self, Place},
+};
 use crate::{
-    config::{Checked, OnLostSlot, SnapshotMode},
+    config::{Checked, SnapshotMode},
     control::{Client, ServerFacts, published, server_facts, setup_plan, slot_facts},
     event::Identity,
     lsn::Lsn,
@@ -17,10 +20,6 @@ use crate::{
     replication::Connection,
     snapshot::{Progress, known_entry},
 };
-
-/// Slots that may be created again within an hour.
-const MAX_RECREATIONS: usize = 3;
-const RECREATIONS: &str = "recreated";
 
 /// A server that is ready, and where to go on.
 pub(crate) struct Opened {
@@ -55,7 +54,7 @@ pub(crate) async fn open(
             crate::sql::identifier(checked.server.user())
         )));
     }
-    let mut connection = Connection::open(&checked.server).await?;
+    let mut connection = Connection::open(&checked.server, facts.stores_raw_text()).await?;
     let system = connection.identify().await?;
     let history = connection.history(system.timeline).await?;
     let identity = Identity {
@@ -66,6 +65,11 @@ pub(crate) async fn open(
         same_history(position, &identity)?;
     }
     ensure_publication(&mut client, checked, &facts).await?;
+    let begun = match &stored {
+        Some(_) => recreate::begun(lane).await?,
+        None => None,
+    };
+    let lost = begun.as_ref().map(|begun| begun.why.clone()).or(lost);
     let mut ahead = Vec::new();
     let resume = match (
         ready_slot(&mut client, checked, status).await?,
@@ -124,16 +128,20 @@ pub(crate) async fn open(
                 Slot::Lost(why) => why.clone(),
                 _ => format!("slot {} does not exist any more", checked.slot),
             });
-            recreate(
-                &mut client,
-                &mut connection,
+            let place = Place {
                 checked,
                 lane,
-                &facts,
-                &identity,
+                facts: &facts,
+                identity: &identity,
+            };
+            recreate::recreate(
+                &place,
+                &mut client,
+                &mut connection,
                 &slot,
                 &position,
                 &why,
+                begun,
             )
             .await?
         }
@@ -205,7 +213,7 @@ async fn ensure_publication(
     })
 }
 
-enum Slot {
+pub(super) enum Slot {
     Ready { confirmed: Lsn },
     Missing,
     Lost(String),
@@ -244,7 +252,7 @@ async fn ready_slot(client: &mut Client, checked: &Checked, status: &Status) -> 
     }
 }
 
-async fn create_slot(
+pub(super) async fn create_slot(
     connection: &mut Connection,
     checked: &Checked,
     facts: &ServerFacts,
@@ -257,7 +265,7 @@ async fn create_slot(
 }
 
 /// The first position, and the entries of what is to be read.
-async fn first_position(
+pub(super) async fn first_position(
     client: &mut Client,
     checked: &Checked,
     facts: &ServerFacts,
@@ -280,13 +288,13 @@ async fn first_position(
         if snapshot == "initial" && checked.config.snapshot.mode == SnapshotMode::OnDemand {
             entries.push(known_entry(&table.subject));
         } else {
-            entries.extend(Progress::new(snapshot, &table.subject, table.oid, None).entries());
+            entries.push(Progress::new(snapshot, &table.subject, table.oid, None).entry());
         }
     }
     Ok((position, entries))
 }
 
-async fn send(
+pub(super) async fn send(
     lane: &Lane,
     position: &StreamPosition,
     entries: Vec<Entry>,
@@ -300,67 +308,6 @@ async fn send(
     Ok(permit.send(batch))
 }
 
-/// A slot that is gone comes back with a new snapshot, if the configuration wants that.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one step of `open`, which has all of these at hand"
-)]
-async fn recreate(
-    client: &mut Client,
-    connection: &mut Connection,
-    checked: &Checked,
-    lane: &Lane,
-    facts: &ServerFacts,
-    identity: &Identity,
-    slot: &Slot,
-    position: &StreamPosition,
-    why: &str,
-) -> Result<StreamPosition, End> {
-    if checked.config.on_lost_slot == OnLostSlot::Stop {
-        return Err(fatal(format!(
-            "{why}, and changes after {} are lost with it: set `on_lost_slot: snapshot` to create it again and read all tables, or run \
-             `headgate postgres drop` and forget the position with `headgate checkpoints set`",
-            position.confirm
-        )));
-    }
-    let now = Timestamp::now().as_second();
-    let stored = lane.entry(RECREATIONS).await?;
-    let mut recent: Vec<i64> = stored
-        .and_then(|value| serde_json::from_slice(&value).ok())
-        .unwrap_or_default();
-    recent.retain(|at| now - at < 3600);
-    if recent.len() >= MAX_RECREATIONS {
-        return Err(fatal(format!(
-            "{why}, for the {}th time within an hour: raise max_slot_wal_keep_size, or find out who drops the slot",
-            recent.len() + 1
-        )));
-    }
-    recent.push(now);
-    tracing::warn!(
-        slot = checked.slot,
-        "{why}; it is created again and all tables are read"
-    );
-    if !matches!(slot, Slot::Missing) {
-        let sql = format!(
-            "SELECT pg_drop_replication_slot({})",
-            crate::sql::literal(&checked.slot)
-        );
-        client.run(&sql).await?;
-    }
-    let consistent = create_slot(connection, checked, facts).await?;
-    let name = format!("recreated-{now}");
-    let (position, mut entries) =
-        first_position(client, checked, facts, identity, consistent, &name).await?;
-    entries.push(Entry::put(
-        RECREATIONS,
-        serde_json::to_vec(&recent).unwrap_or_default(),
-    ));
-    // The old position is ahead of nothing any more: only this one fits the new slot.
-    let stored = send(lane, &position, entries).await?.durable().await;
-    stored.map_err(|error| End::Source(SourceError::retriable(error.to_string())))?;
-    Ok(position)
-}
-
-fn fatal(message: String) -> End {
+pub(super) fn fatal(message: String) -> End {
     End::Source(SourceError::fatal(message))
 }

@@ -59,6 +59,11 @@ impl Versions {
         }
     }
 
+    /// The version of a table, if it has one.
+    pub(crate) fn version(&self, oid: u32) -> Option<u32> {
+        self.known.get(&oid).map(|known| known.version)
+    }
+
     /// Compares a description with the last version. A new version is returned as its entry, and, if there was one before, as the
     /// data of an event.
     pub(crate) async fn compare(

@@ -4,15 +4,22 @@ use std::{sync::Arc, time::Duration};
 
 use headgate_sdk::{Str, status::Status};
 use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Checked,
-    control::{Client, Published, missing_tables, published, slot_facts},
+    control::{Client, Published, SqlError, missing_tables, published, slot_facts},
     sql::literal,
 };
 
 /// How often the publication is compared with what is known.
 const DISCOVERY: Duration = Duration::from_secs(15);
+
+/// SQLSTATE `cannot_connect_now`.
+const SHUTTING_DOWN: &str = "57P03";
+
+/// How long a server that is shutting down may be kept waiting.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// What a watch works on.
 pub(crate) struct Watch {
@@ -24,6 +31,8 @@ pub(crate) struct Watch {
     /// The content of a heartbeat.
     pub(crate) beat: String,
     pub(crate) mark_prefix: String,
+    /// Cancelled some time after the server said that it is shutting down.
+    pub(crate) leaving: CancellationToken,
     /// Tables of the publication, each time they were asked for.
     pub(crate) tables: mpsc::Sender<Vec<Published>>,
 }
@@ -42,7 +51,13 @@ impl Watch {
             if let Some(marks) = &mut marks {
                 self.beat(marks).await;
             }
-            self.figures(&mut client).await;
+            if let Err(error) = self.figures(&mut client).await
+                && error.code.as_deref() == Some(SHUTTING_DOWN)
+            {
+                // What is durable by then is confirmed; for the rest the server would wait as long as the sink.
+                tokio::time::sleep(GRACE).await;
+                self.leaving.cancel();
+            }
             if discovery.elapsed() >= DISCOVERY.min(self.checked.config.heartbeat.get()) {
                 discovery = Instant::now();
                 if self.discover(&mut client).await.is_err() {
@@ -68,9 +83,9 @@ impl Watch {
         }
     }
 
-    async fn figures(&self, client: &mut Client) {
-        let Ok(Some(slot)) = slot_facts(client, &self.checked.slot).await else {
-            return;
+    async fn figures(&self, client: &mut Client) -> Result<(), SqlError> {
+        let Some(slot) = slot_facts(client, &self.checked.slot).await? else {
+            return Ok(());
         };
         let labels = [
             ("source", self.source.to_string()),
@@ -120,6 +135,7 @@ impl Watch {
                 gauge("headgate_postgres_server_total_bytes", row.number(2));
             }
         }
+        Ok(())
     }
 
     /// Publishes tables that match and are not published, then reports the publication.

@@ -6,7 +6,7 @@ use headgate_postgres::Postgres;
 use headgate_sdk::{ExtensionValue, Op, conformance::World};
 use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, Database, data, durable, until, wait_for};
+use crate::support::{DEADLINE, Database, data, durable, scale, until, wait_for};
 
 fn streamed_only(database: &Database, more: Value) -> Value {
     let mut config = database.config_with(more);
@@ -29,7 +29,7 @@ async fn a_large_transaction_that_rolls_back_publishes_nothing() {
         .run("CREATE TABLE t (id int PRIMARY KEY, x text)")
         .await;
     database.prepare().await;
-    let rows = std::env::var("HEADGATE_TEST_ROWS").unwrap_or_else(|_| "100000".into());
+    let rows = scale(100_000, 1_000_000);
     database
         .run(&format!(
             "ALTER DATABASE {} SET logical_decoding_work_mem = '64kB'",
@@ -368,6 +368,18 @@ async fn a_changed_shape_is_an_event() {
             [4, ["id integer", "z bigint"]]
         ])
     );
+    // Rows name the version that they have.
+    let versions: Vec<String> = durable(&world)
+        .iter()
+        .filter(|e| e.op.is_some())
+        .map(|e| {
+            let uri = e.dataschema.as_deref().unwrap_or_default();
+            let (source, version) = uri.split_once(":public.t:").unwrap();
+            assert_eq!(source, e.source.as_str());
+            version.to_owned()
+        })
+        .collect();
+    assert_eq!(versions, ["v1", "v2", "v3", "v4"]);
     database.drop_all().await;
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{DEADLINE, Database, durable, server, until, wait_for};
 
 /// How a source of `config` ends.
-async fn ends(world: &World, config: Value) -> SourceError {
+pub(crate) async fn ends(world: &World, config: Value) -> SourceError {
     let run = world.start::<Postgres>(config).unwrap();
     let ended = tokio::time::timeout(DEADLINE, run.ended()).await;
     ended
@@ -15,7 +15,7 @@ async fn ends(world: &World, config: Value) -> SourceError {
         .expect_err("it cannot work")
 }
 
-fn assert_fatal(error: &SourceError, words: &[&str]) {
+pub(crate) fn assert_fatal(error: &SourceError, words: &[&str]) {
     assert!(
         matches!(error, SourceError::Fatal { .. }),
         "{error} is not final"

@@ -3,10 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod capture;
 mod conformance;
 mod delivery;
 mod errors;
+mod faults;
 mod rebuild;
+mod servers;
 mod setup;
 mod snapshot;
 mod support;

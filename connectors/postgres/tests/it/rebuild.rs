@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::support::{Database, data, durable, fold::Tables, is_row, wait_for};
+use crate::support::{Database, data, durable, fold::Tables, is_row, scale, wait_for};
 use headgate_postgres::Postgres;
 use headgate_sdk::{Envelope, Op, conformance::World};
 use serde_json::{Value, json};
@@ -17,13 +17,6 @@ impl Random {
         self.0 ^= self.0 << 17;
         self.0 % below
     }
-}
-
-fn rounds(default: u64) -> u64 {
-    std::env::var("HEADGATE_TEST_ROUNDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
 }
 
 async fn create(database: &Database) {
@@ -220,7 +213,7 @@ async fn rebuilds(seed: u64, streaming: bool) {
     let world = World::new(4 << 20);
     let mut random = Random(seed);
     let mut sent = HashMap::new();
-    for round in 0..rounds(6) {
+    for round in 0..scale(6, 40) {
         let run = world.start::<Postgres>(config.clone()).unwrap();
         if round % 2 == 1 {
             world.lanes.hold();
@@ -282,7 +275,7 @@ async fn both_protocols_give_the_same_events() {
         ))
         .await;
     let mut random = Random(42);
-    for step in 0..rounds(80) {
+    for step in 0..scale(80, 400) {
         work(&database, &mut random, step).await;
     }
     let mut outcomes = Vec::new();

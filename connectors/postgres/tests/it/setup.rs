@@ -39,7 +39,7 @@ impl GatewayAccess for NoGateway {
     }
 }
 
-async fn command(config: &Value, words: &[&str]) -> CommandOutcome {
+pub(crate) async fn command(config: &Value, words: &[&str]) -> CommandOutcome {
     let info = World::new(1 << 20).info::<Postgres>();
     let source = ConfiguredSource {
         info,

@@ -5,16 +5,15 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use crate::support::{DEADLINE, Database, data, durable, fold::Tables, lane, until, wait_for};
+use crate::support::{
+    DEADLINE, Database, data, durable, fold::Tables, lane, scale, until, wait_for,
+};
 use headgate_postgres::Postgres;
 use headgate_sdk::{Envelope, Op, conformance::World};
 use serde_json::{Value, json};
 
 fn rows() -> u64 {
-    std::env::var("HEADGATE_TEST_ROWS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(30_000)
+    scale(20_000, 1_000_000)
 }
 
 fn snapshots_left(world: &World, database: &Database) -> usize {
@@ -162,6 +161,62 @@ async fn survives_three_kills_under_concurrent_writes() {
         read < rows + 3 * 2 * 1_000,
         "{read} reads of {rows} rows: the snapshot began again"
     );
+    database.drop_all().await;
+}
+
+/// A large table is divided among the readers; every row comes once, whatever part it is in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_table_is_read_in_parts() {
+    let database = Database::new().await;
+    database
+        .run("CREATE TABLE l (a int, b text, pad text, PRIMARY KEY (a, b));
+              INSERT INTO l SELECT g / 10, 'k' || g % 10, repeat('x', 300) FROM generate_series(1, 8000) g")
+        .await;
+    let config = database.config_with(json!({ "snapshot": { "chunk_rows": 200, "parallel": 4 } }));
+    let world = World::new(4 << 20);
+    world.lanes.hold();
+    let run = world.start::<Postgres>(config.clone()).unwrap();
+    let parts = || {
+        let entries = world.lanes.stored_entries(&lane(&database));
+        let parts = entries
+            .keys()
+            .filter(|key| key.starts_with("snapshot/initial~"));
+        parts.count()
+    };
+    until("the parts", async || {
+        world.lanes.release_up_to(1);
+        (parts() == 3).then_some(())
+    })
+    .await;
+    // Killed when they are known, and some of them begun.
+    world.lanes.release_up_to(5);
+    run.kill().await;
+    world.lanes.crash();
+    world.lanes.release();
+    let run = world.start::<Postgres>(config).unwrap();
+    snapshot_done(&world, &database, "public.l").await;
+    run.stop(DEADLINE).await.unwrap();
+    let events = durable(&world);
+    assert_eq!(Tables::of(&events).0["public.l"].len(), 8000);
+    let mut keys: Vec<_> = events.iter().map(|e| e.partitionkey.clone()).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 8000);
+    assert!(events.len() < 8000 + 4 * 200 * 2, "{}", events.len());
+    // Side by side: the last part did not wait for the first.
+    let first = |from: i64, to: i64| {
+        let found = events.iter().position(|e| {
+            data(e)["after"]["a"]
+                .as_i64()
+                .is_some_and(|a| (from..to).contains(&a))
+        });
+        found.unwrap()
+    };
+    let last_of_first_part = events
+        .iter()
+        .rposition(|e| data(e)["after"]["a"].as_i64().is_some_and(|a| a < 150))
+        .unwrap();
+    assert!(first(650, 801) < last_of_first_part);
     database.drop_all().await;
 }
 

@@ -1,6 +1,8 @@
 //! A database of its own for each test, on a real server.
 
+pub(crate) mod cluster;
 pub(crate) mod fold;
+pub(crate) mod proxy;
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -10,6 +12,14 @@ use std::{
 use headgate_sdk::{Envelope, LaneId, Op, conformance::World};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+/// `few` in an ordinary run, `many` when the scale of the tests is `long`.
+pub(crate) fn scale(few: u64, many: u64) -> u64 {
+    match std::env::var("HEADGATE_TEST_SCALE") {
+        Ok(scale) if scale == "long" => many,
+        _ => few,
+    }
+}
 
 /// The longest that anything may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
@@ -24,7 +34,7 @@ pub(crate) struct Database {
 /// The server that `variable` names.
 pub(crate) fn server(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
-        let name = if variable == "POSTGRES18_URL" { "postgres18" } else { "postgres15" };
+        let name = if variable.starts_with("POSTGRES18") { "postgres18" } else { "postgres15" };
         panic!("{variable} is not set: run `eval \"$(scripts/services start {name})\"`, or let it name a server of your own")
     })
 }
@@ -37,8 +47,12 @@ impl Database {
 
     /// A fresh database on the server that `variable` names.
     pub(crate) async fn on(variable: &str) -> Self {
+        Self::with(server(variable), "").await
+    }
+
+    /// A fresh database on `server`, created with `options`.
+    pub(crate) async fn with(server: String, options: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let server = server(variable);
         let name = format!(
             "t_{}_{}",
             std::process::id(),
@@ -46,7 +60,7 @@ impl Database {
         );
         let admin = connect(&server).await;
         admin
-            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .batch_execute(&format!("CREATE DATABASE {name} {options}"))
             .await
             .expect("a database can be created");
         let client = connect(&with_database(&server, &name)).await;
@@ -55,6 +69,21 @@ impl Database {
             server,
             client,
         }
+    }
+
+    /// The database `name` of `server`, which exists.
+    pub(crate) async fn existing(server: String, name: &str) -> Self {
+        let client = connect(&with_database(&server, name)).await;
+        Self {
+            name: name.to_owned(),
+            server,
+            client,
+        }
+    }
+
+    /// The URL of a database of this name on another server.
+    pub(crate) fn url_at(&self, server: &str) -> String {
+        with_database(server, &self.name)
     }
 
     /// Its URL.

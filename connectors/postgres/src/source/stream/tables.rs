@@ -1,0 +1,99 @@
+//! What tables look like now.
+
+use std::sync::Arc;
+
+use headgate_sdk::{SourceError, Timestamp};
+
+use super::{super::End, session::Stream};
+use crate::{
+    config::SnapshotMode,
+    control::{Published, describe, kinds_of},
+    event::{Facts, Table},
+    pgoutput::Relation,
+    snapshot::{Progress, known_entry},
+};
+
+impl Stream {
+    /// Prepares a table's description with what the catalogue knows.
+    pub(super) async fn describe(&mut self, relation: Relation) -> Result<Arc<Table>, End> {
+        let Self {
+            link,
+            catalog,
+            kinds,
+            ..
+        } = self;
+        let info = link
+            .ask(async {
+                let oids = relation.columns.iter().map(|column| column.type_oid);
+                kinds_of(catalog, oids, kinds).await?;
+                describe(catalog, relation.id).await
+            })
+            .await?;
+        let facts = info.map_or_else(
+            || Facts {
+                kinds: self.kinds.clone(),
+                ..Facts::default()
+            },
+            |info| info.facts(self.kinds.clone()),
+        );
+        self.generation += 1;
+        let subject = format!("{}.{}", relation.schema, relation.name);
+        let captured = self.checked.captures(&subject);
+        let outbox = self.checked.config.outbox.as_ref();
+        Table::new(self.generation, relation, &facts, captured, outbox)
+            .map(Arc::new)
+            .map_err(|message| End::Source(SourceError::fatal(message)))
+    }
+
+    /// From here on the table is read by this description; a change of its shape is an event.
+    pub(super) async fn learn(&mut self, table: Arc<Table>) -> Result<(), End> {
+        self.publisher.learn(Arc::clone(&table));
+        if !table.captured {
+            return Ok(());
+        }
+        if !self.publisher.is_skipping() {
+            let Self {
+                link,
+                versions,
+                catalog,
+                ..
+            } = self;
+            let compared = link.ask(versions.compare(catalog, &table)).await?;
+            if let Some((entry, event)) = compared {
+                if let Some(data) = event {
+                    self.publisher.schema_event(&table, &data);
+                }
+                self.publisher.outgoing.entries.push(entry);
+            }
+        }
+        if let Some(version) = self.versions.version(table.relation.id) {
+            self.publisher.set_version(&table, version);
+        }
+        Ok(())
+    }
+
+    /// Compares the publication with what is known; tables that are new are read.
+    pub(super) async fn discovered(&mut self, tables: Vec<Published>) -> Result<(), End> {
+        let stamp = Timestamp::now().as_second();
+        for table in tables {
+            let is_reading = self.reading.values().any(|p| p.table == table.subject);
+            if is_reading
+                || self.known.contains_key(&table.subject)
+                || !self.checked.captures(&table.subject)
+            {
+                continue;
+            }
+            if self.checked.config.snapshot.mode == SnapshotMode::Initial {
+                let name = format!("added-{stamp}");
+                let progress = Progress::new(name, &table.subject, table.oid, None);
+                self.publisher.outgoing.entries.push(progress.entry());
+                self.read_table(progress);
+            } else {
+                let entry = known_entry(&table.subject);
+                self.publisher.outgoing.entries.push(entry);
+                self.known.insert(table.subject, ());
+            }
+        }
+        Ok(())
+    }
+}
