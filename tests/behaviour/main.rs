@@ -8,5 +8,6 @@
 mod cli;
 mod gateway;
 mod kafka;
+mod postgres;
 mod support;
 mod webhooks;
