@@ -5,7 +5,7 @@ use headgate_sdk::config::Secret;
 use headgate_webhook::{
     presets,
     source::inflate,
-    verify::{Algorithm, Incoming, Keys, NoLookup, Place, Verifier},
+    verify::{Algorithm, Incoming, Keys, NoLookup, Place, Special, Verifier},
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -75,10 +75,7 @@ fn keys(scheme: &headgate_webhook::verify::Scheme) -> Keys {
             | Algorithm::RsaSha1
             | Algorithm::RsaSha256
     );
-    let token_by_key = scheme
-        .jwt
-        .as_ref()
-        .is_some_and(|rules| rules.keys_url.is_some());
+    let token_by_key = scheme.special == Some(Special::Plaid);
     if public || token_by_key {
         keys.public_keys
             .push("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a".into());

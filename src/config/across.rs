@@ -18,6 +18,7 @@ pub(super) fn across(judge: &mut Judge<'_>, config: &Config) {
     sinks_exist(judge);
     listeners_differ(judge, config);
     paths_differ(judge, config);
+    sources_warn(judge, config);
     types_are_facts(judge);
 }
 
@@ -219,6 +220,23 @@ fn paths_differ(judge: &mut Judge<'_>, config: &Config) {
                 }
                 None => _ = taken.insert(path, (source.name.clone(), judge.line(&at))),
             }
+        }
+    }
+}
+
+/// What the connectors have to say about sources that would start.
+fn sources_warn(judge: &mut Judge<'_>, config: &Config) {
+    for source in &config.sources {
+        let at = Pointer::new(["sources", &source.name]);
+        if !judge.is_clean(&at) {
+            continue;
+        }
+        let info = config.source_info(source, &Str::new_static("unknown"));
+        for found in (source.connector.warnings)(source.keys.expose(), &info) {
+            judge.warn(
+                &at.extend(&Pointer::from_json(&found.pointer)),
+                found.message,
+            );
         }
     }
 }

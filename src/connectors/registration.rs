@@ -4,7 +4,8 @@ use clap::{ArgMatches, Command};
 use futures::future::BoxFuture;
 use headgate_sdk::command::{CommandContext, CommandOutcome};
 use headgate_sdk::{
-    BuildError, Connector, Example, ExampleContext, Source, SourceContext, SourceError, SourceInfo,
+    BuildError, Connector, Example, ExampleContext, Problem, Source, SourceContext, SourceError,
+    SourceInfo,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
@@ -22,6 +23,8 @@ pub struct Registration {
     pub build: Build,
     /// The HTTP paths that a source of these keys mounts; none when the keys are wrong.
     pub http_paths: fn(&Value, &SourceInfo) -> Vec<String>,
+    /// What is probably not meant in these keys; nothing when they are wrong.
+    pub warnings: fn(&Value, &SourceInfo) -> Vec<Problem>,
     /// How to try a source of these keys out; none when the keys are wrong.
     pub examples: fn(&Value, &ExampleContext<'_>) -> Vec<Example>,
     /// Its subcommands.
@@ -47,6 +50,7 @@ impl Registration {
             schema: <C::Config as JsonSchema>::json_schema,
             build: build::<C>,
             http_paths: http_paths::<C>,
+            warnings: warnings::<C>,
             examples: examples::<C>,
             command: C::command,
             run_command: C::run_command,
@@ -80,6 +84,12 @@ fn build<C: Connector>(keys: Value, info: &SourceInfo) -> Result<Box<dyn AnySour
 fn http_paths<C: Connector>(keys: &Value, info: &SourceInfo) -> Vec<String> {
     read::<C>(keys.clone())
         .map(|config| C::http_paths(&config, info))
+        .unwrap_or_default()
+}
+
+fn warnings<C: Connector>(keys: &Value, info: &SourceInfo) -> Vec<Problem> {
+    read::<C>(keys.clone())
+        .map(|config| C::warnings(&config, info))
         .unwrap_or_default()
 }
 

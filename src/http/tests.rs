@@ -215,6 +215,75 @@ async fn a_renewed_certificate_is_served_without_a_restart_and_a_broken_one_is_n
 }
 
 #[tokio::test]
+async fn renewed_files_are_followed_and_so_are_the_authorities_of_clients() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = TlsConfig {
+        certificate: folder.path().join("cert.pem"),
+        key: folder.path().join("key.pem"),
+        client_ca: Some(folder.path().join("clients.pem")),
+        client_optional: false,
+    };
+    let install = |name: &str, authority: &str| {
+        std::fs::copy(fixture(&format!("{name}.key")), &own.key).unwrap();
+        std::fs::copy(fixture(authority), own.client_ca.as_ref().unwrap()).unwrap();
+        std::fs::copy(fixture(&format!("{name}.pem")), &own.certificate).unwrap();
+    };
+    let served = async |server: &Server| {
+        let stream = connect(server.address, "http/1.1", true).await.ok()?;
+        let shown = stream.get_ref().1.peer_certificates()?[0].clone();
+        ask(stream, false).await.ok().map(|answer| (shown, answer))
+    };
+    install("server", "server2.pem");
+    let tls = Tls::load(own.clone()).unwrap();
+    let server = serve(Some(tls.looking_every(Duration::from_millis(20)))).await;
+    assert_eq!(
+        served(&server).await,
+        None,
+        "its authority is not among them"
+    );
+    install("server2", "ca.pem");
+    let renewed = async {
+        loop {
+            if let Some(found) = served(&server).await {
+                break found;
+            }
+        }
+    };
+    let (shown, answer) = tokio::time::timeout(DEADLINE, renewed).await.unwrap();
+    assert_eq!(answer, "HTTP/1.1 true Some(\"CN=client\")");
+    assert_eq!(
+        shown,
+        CertificateDer::from_pem_file(fixture("server2.pem")).unwrap()
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_http2_header_bomb_is_refused() {
+    let server = serve(None).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    let task = tokio::spawn(connection);
+    let mut bomb = request();
+    for number in 0..2000 {
+        let name: http::HeaderName = format!("x-{number}").parse().unwrap();
+        bomb.headers_mut()
+            .insert(name, "y".repeat(60).parse().unwrap());
+    }
+    let refused = match tokio::time::timeout(DEADLINE, sender.send_request(bomb)).await {
+        Err(_) => panic!("the bomb is not answered"),
+        Ok(Err(_)) => true,
+        Ok(Ok(answer)) => answer.status() == 431,
+    };
+    assert!(refused);
+    task.abort();
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn header_bombs_are_refused_and_others_are_served_meanwhile() {
     let server = serve(None).await;
     let mut many = String::from("GET /who HTTP/1.1\r\nhost: a\r\n");
@@ -264,7 +333,9 @@ async fn a_client_that_trickles_its_headers_is_dropped() {
         .unwrap();
     let started = tokio::time::Instant::now();
     let mut answer = Vec::new();
-    let _reset = stream.read_to_end(&mut answer).await;
+    let _reset = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer))
+        .await
+        .expect("the connection is ended");
     assert!(
         started.elapsed() <= Duration::from_secs(20),
         "{:?}",

@@ -42,6 +42,7 @@ pub struct TlsConfig {
 #[derive(Debug)]
 pub struct Tls {
     config: TlsConfig,
+    look_every: Duration,
     current: RwLock<Arc<ServerConfig>>,
 }
 
@@ -52,7 +53,17 @@ impl Tls {
     /// [`TlsError`] names the file and what is wrong with it.
     pub fn load(config: TlsConfig) -> Result<Self, TlsError> {
         let current = RwLock::new(server_config(&config)?);
-        Ok(Self { config, current })
+        Ok(Self {
+            config,
+            look_every: LOOK_EVERY,
+            current,
+        })
+    }
+
+    /// Looks at the files more often than usual.
+    #[cfg(test)]
+    pub(super) fn looking_every(self, look_every: Duration) -> Self {
+        Self { look_every, ..self }
     }
 
     /// What a new connection gets.
@@ -78,7 +89,7 @@ impl Tls {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(self.look_every) => {}
             }
             let now = self.stamps();
             if now == seen {

@@ -30,6 +30,11 @@ pub trait Connector: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What is allowed in a configuration that builds, but probably not meant: `headgate validate` shows it.
+    fn warnings(_config: &Self::Config, _info: &SourceInfo) -> Vec<Problem> {
+        Vec::new()
+    }
+
     /// How a person who has just started the gateway sends a source of this configuration its first event; none if it cannot be
     /// said in a command or two.
     fn examples(_config: &Self::Config, _cx: &ExampleContext<'_>) -> Vec<Example> {

@@ -2,16 +2,28 @@
 //!
 //! Invariants: redirects are never followed; answers are bounded in size and time.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client as HyperClient, connect::HttpConnector},
+    client::legacy::{
+        Client as HyperClient,
+        connect::{
+            HttpConnector,
+            dns::{GaiResolver, Name},
+        },
+    },
     rt::TokioExecutor,
 };
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use crate::verify::Draft;
 
@@ -25,18 +37,74 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
+/// Which authorities are believed and where names lead: those of the public Internet, except in this crate's own tests.
+#[derive(Clone)]
+pub(crate) struct Net {
+    pub(crate) authorities: Arc<RootCertStore>,
+    /// Where every name leads instead.
+    #[cfg(test)]
+    pub(crate) instead: Option<std::net::SocketAddr>,
+}
+
+impl Net {
+    pub(crate) fn public() -> Self {
+        Self {
+            authorities: Arc::new(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()),
+            #[cfg(test)]
+            instead: None,
+        }
+    }
+}
+
+/// Looks names up.
+#[derive(Clone)]
+struct Names {
+    system: GaiResolver,
+    #[cfg(test)]
+    instead: Option<std::net::SocketAddr>,
+}
+
+impl tower::Service<Name> for Names {
+    type Response = std::vec::IntoIter<std::net::SocketAddr>;
+    type Error = std::io::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        #[cfg(test)]
+        if let Some(instead) = self.instead {
+            return Box::pin(async move { Ok(vec![instead].into_iter()) });
+        }
+        let addresses = self.system.call(name);
+        Box::pin(async move { Ok(addresses.await?.collect::<Vec<_>>().into_iter()) })
+    }
+}
+
 /// The client; keeps connections.
 #[derive(Clone)]
-pub(crate) struct Client(HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub(crate) struct Client(HyperClient<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>);
 
 impl Client {
-    pub(crate) fn new() -> Result<Self, String> {
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+    pub(crate) fn new(net: &Net) -> Result<Self, String> {
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS cannot be set up: {error}"))?
+            .with_root_certificates(Arc::clone(&net.authorities))
+            .with_no_client_auth();
+        let mut http = HttpConnector::new_with_resolver(Names {
+            system: GaiResolver::new(),
+            #[cfg(test)]
+            instead: net.instead,
+        });
+        http.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
-            .build();
+            .wrap_connector(http);
         Ok(Self(
             HyperClient::builder(TokioExecutor::new()).build(connector),
         ))
@@ -44,6 +112,16 @@ impl Client {
 
     /// Sends a request as it is.
     pub(crate) async fn send(&self, draft: &Draft, within: Duration) -> Result<Answer, String> {
+        self.send_within(draft, within, MAX_ANSWER_BYTES).await
+    }
+
+    /// Sends a request as it is, and reads an answer of at most `max_bytes`.
+    pub(crate) async fn send_within(
+        &self,
+        draft: &Draft,
+        within: Duration,
+        max_bytes: usize,
+    ) -> Result<Answer, String> {
         let url = draft.url.as_deref().unwrap_or_default();
         let mut request = Request::builder().method(draft.method.as_str()).uri(url);
         if let Some(headers) = request.headers_mut() {
@@ -65,21 +143,16 @@ impl Client {
                 .await
                 .map_err(|error| format!("{url} does not answer: {}", root(&error)))?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
+            let body = Limited::new(response.into_body(), max_bytes)
                 .collect()
                 .await
-                .map_err(|error| format!("the answer of {url} ended early: {error}"))?
+                .map_err(|error| format!("the answer of {url} is cut short or too long: {error}"))?
                 .to_bytes();
             Ok(Answer { status, body })
         };
         tokio::time::timeout(within, exchange)
             .await
-            .unwrap_or_else(|_| {
-                Err(format!(
-                    "{url} did not answer within {} s",
-                    within.as_secs()
-                ))
-            })
+            .unwrap_or_else(|_| Err(format!("{url} did not answer within {within:?}")))
     }
 
     /// Fetches a document.

@@ -3,7 +3,7 @@
 use clap::{ArgMatches, Command};
 use futures::future::BoxFuture;
 use headgate_sdk::{
-    BuildError, Connector, Example, ExampleContext, SourceInfo,
+    BuildError, Connector, Example, ExampleContext, Problem, SourceInfo,
     command::{CommandContext, CommandOutcome},
 };
 
@@ -29,6 +29,10 @@ impl Connector for Webhook {
 
     fn http_paths(config: &Config, info: &SourceInfo) -> Vec<String> {
         source::paths(config, info)
+    }
+
+    fn warnings(config: &Config, info: &SourceInfo) -> Vec<Problem> {
+        source::warnings(config, info)
     }
 
     fn examples(config: &Config, cx: &ExampleContext<'_>) -> Vec<Example> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, StatusCode, client::conn::http1::SendRequest};
+use hyper::{Request, Response, StatusCode, client::conn::http1::SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -50,16 +50,25 @@ impl Client {
             .await
     }
 
-    async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Option<(StatusCode, Bytes)> {
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Option<(StatusCode, Bytes)> {
+        let (head, body) = self.exchange(request).await?.into_parts();
+        Some((head.status, body))
+    }
+
+    /// Sends any request and reads the whole answer; `None` if the connection breaks.
+    pub(crate) async fn exchange(
+        &mut self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Option<Response<Bytes>> {
         request
             .headers_mut()
             .insert("host", self.host.parse().unwrap());
         self.sender.ready().await.ok()?;
         let response = self.sender.send_request(request).await.ok()?;
-        let status = response.status();
-        Some((
-            status,
-            response.into_body().collect().await.ok()?.to_bytes(),
+        let (head, body) = response.into_parts();
+        Some(Response::from_parts(
+            head,
+            body.collect().await.ok()?.to_bytes(),
         ))
     }
 }

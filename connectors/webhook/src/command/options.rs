@@ -32,6 +32,9 @@ pub(super) struct Scheme {
     /// Instead of --scheme: take scheme and keys from this source of the configuration.
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
+    /// With --source: a tenant of it, which has keys and a path of its own.
+    #[arg(long, value_name = "NAME", requires = "source")]
+    tenant: Option<String>,
     /// The shared secret; repeat it for several (rotation).
     #[arg(long = "secret", value_name = "SECRET", allow_hyphen_values = true)]
     secrets: Vec<String>,
@@ -107,7 +110,8 @@ impl Scheme {
             return Ok(None);
         };
         let (config, source) = configured(name, cx)?;
-        let Some(path) = source::paths(&config, &source.info).into_iter().next() else {
+        let tenant = self.tenant.as_deref();
+        let Some(path) = source::path(&config, &source.info, tenant) else {
             return Ok(None);
         };
         let local = format!("{}{path}", source.http_url);
@@ -125,7 +129,7 @@ impl Scheme {
                 let preset = presets::find(name).ok_or_else(|| unknown(name))?;
                 (preset.verify.clone(), Keys::default())
             }
-            (None, Some(source)) => from_configuration(source, cx)?,
+            (None, Some(source)) => from_configuration(source, self.tenant.as_deref(), cx)?,
             (None, None) => return Err(CommandOutcome::Usage("give --scheme or --source".into())),
         };
         if !self.secrets.is_empty() {
@@ -158,6 +162,7 @@ fn unknown(name: &str) -> CommandOutcome {
 
 fn from_configuration(
     name: &str,
+    tenant: Option<&str>,
     cx: &CommandContext<'_>,
 ) -> Result<(verify::Scheme, Keys), CommandOutcome> {
     let (config, _) = configured(name, cx)?;
@@ -166,7 +171,30 @@ fn from_configuration(
             "source `{name}` has neither a known `scheme` nor `verify`"
         ))
     })?;
-    Ok((scheme, config.keys()))
+    let tenants = || {
+        config
+            .tenants
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let keys = match tenant {
+        Some(tenant) => config.tenant_keys(config.tenants.get(tenant).ok_or_else(|| {
+            CommandOutcome::Usage(format!(
+                "source `{name}` has no tenant `{tenant}`: it has {}",
+                tenants()
+            ))
+        })?),
+        None if config.secrets.is_empty() && !config.tenants.is_empty() => {
+            return Err(CommandOutcome::Usage(format!(
+                "source `{name}` has keys for each tenant: give --tenant with one of {}",
+                tenants()
+            )));
+        }
+        None => config.keys(),
+    };
+    Ok((scheme, keys))
 }
 
 /// A source of the configuration and its keys.
@@ -232,11 +260,16 @@ impl Request {
 
     /// The time to reckon with.
     pub(super) fn now(&self) -> Result<jiff::Timestamp, CommandOutcome> {
-        match self.now {
-            None => Ok(jiff::Timestamp::now()),
-            Some(seconds) => jiff::Timestamp::from_second(seconds).map_err(|_| {
+        Ok(self.given_now()?.unwrap_or_else(jiff::Timestamp::now))
+    }
+
+    /// The time given with --now.
+    pub(super) fn given_now(&self) -> Result<Option<jiff::Timestamp>, CommandOutcome> {
+        let read = |seconds| {
+            jiff::Timestamp::from_second(seconds).map_err(|_| {
                 CommandOutcome::Usage(format!("--now {seconds} is no time in seconds since 1970"))
-            }),
-        }
+            })
+        };
+        self.now.map(read).transpose()
     }
 }

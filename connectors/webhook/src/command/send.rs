@@ -1,8 +1,9 @@
 //! `headgate webhook send`: posts a signed request, or many.
 
 use std::{
+    collections::BTreeMap,
     io::IsTerminal,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use super::{Outcome, print, sign};
-use crate::client::Client;
+use crate::client::{Client, Net};
 
 /// Sends signed requests.
 #[derive(Debug, Args)]
@@ -67,7 +68,7 @@ pub(super) async fn run(options: &Options, cx: &CommandContext<'_>) -> Outcome {
         }
         signed
     };
-    let client = Client::new().map_err(CommandOutcome::Failed)?;
+    let client = Client::new(&Net::public()).map_err(CommandOutcome::Failed)?;
     if options.repeat == 1 {
         let signed = signer
             .sign(draft, options.signing.request.now()?)
@@ -87,15 +88,18 @@ pub(super) async fn run(options: &Options, cx: &CommandContext<'_>) -> Outcome {
         });
     }
     let bar = progress(options.repeat);
-    let refused = AtomicU64::new(0);
+    let statuses = Mutex::new(BTreeMap::<u16, u64>::new());
+    let now = options.signing.request.given_now()?;
     let started = Instant::now();
     let requests = stream::iter(0..options.repeat).map(|number| {
         let mut draft = draft.clone();
         if let Ok(text) = std::str::from_utf8(&draft.body) {
             draft.body = text.replace("{n}", &number.to_string()).into_bytes();
         }
-        let signed = signer.sign(draft, Timestamp::now()).map(addressed);
-        let (client, bar, refused) = (&client, &bar, &refused);
+        let signed = signer
+            .sign(draft, now.unwrap_or_else(Timestamp::now))
+            .map(addressed);
+        let (client, bar, statuses) = (&client, &bar, &statuses);
         async move {
             let signed = signed.map_err(sign::failed)?;
             let begun = Instant::now();
@@ -103,8 +107,12 @@ pub(super) async fn run(options: &Options, cx: &CommandContext<'_>) -> Outcome {
                 .send(&signed, ANSWER_WITHIN)
                 .await
                 .map_err(CommandOutcome::Failed)?;
+            *statuses
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(answer.status.as_u16())
+                .or_default() += 1;
             if !answer.status.is_success() {
-                refused.fetch_add(1, Ordering::Relaxed);
                 bar.set_message(format!("last refusal: {}", answer.status));
             }
             bar.inc(1);
@@ -131,15 +139,17 @@ pub(super) async fn run(options: &Options, cx: &CommandContext<'_>) -> Outcome {
     if times.is_empty() {
         return Err(failure.unwrap_or_else(|| CommandOutcome::Failed("nothing was sent".into())));
     }
-    summary(
-        &mut times,
-        refused.load(Ordering::Relaxed),
-        failed,
-        started.elapsed(),
-    );
-    Ok(match refused.load(Ordering::Relaxed) + failed {
-        0 => CommandOutcome::Fine,
-        _ => CommandOutcome::Wrong,
+    let statuses = statuses
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    summary(&mut times, &statuses, failed, started.elapsed());
+    if let Some(CommandOutcome::Failed(error)) = &failure {
+        print(format_args!("the last failure: {error}"));
+    }
+    let fine = failed == 0 && statuses.keys().all(|status| (200..300).contains(status));
+    Ok(match fine {
+        true => CommandOutcome::Fine,
+        false => CommandOutcome::Wrong,
     })
 }
 
@@ -153,17 +163,19 @@ fn progress(total: u64) -> ProgressBar {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn summary(times: &mut [Duration], refused: u64, failed: u64, elapsed: Duration) {
+fn summary(times: &mut [Duration], statuses: &BTreeMap<u16, u64>, failed: u64, elapsed: Duration) {
     times.sort_unstable();
     let at = |percent: usize| times[(times.len() - 1) * percent / 100];
     let millis = |time: Duration| time.as_secs_f64() * 1000.0;
     print(format_args!(
-        "{} answered in {:.2} s ({:.0}/s), {} accepted, {refused} refused, {failed} failed",
+        "{} answered in {:.2} s ({:.0}/s), {failed} failed",
         times.len(),
         elapsed.as_secs_f64(),
         times.len() as f64 / elapsed.as_secs_f64().max(f64::EPSILON),
-        times.len() as u64 - refused,
     ));
+    for (status, count) in statuses {
+        print(format_args!("  {count} × {status} {}", meaning(*status)));
+    }
     print(format_args!(
         "latency ms: p50 {:.2}, p90 {:.2}, p99 {:.2}, max {:.2}",
         millis(at(50)),
@@ -171,4 +183,18 @@ fn summary(times: &mut [Duration], refused: u64, failed: u64, elapsed: Duration)
         millis(at(99)),
         millis(at(100))
     ));
+}
+
+/// What Headgate means by a status.
+fn meaning(status: u16) -> &'static str {
+    match status {
+        202 => "accepted",
+        200 => "repeated (a delivery with this id was accepted before) or answered as configured",
+        401 => "refused: the signature, or the time of sending",
+        404 => "nothing is configured at this path",
+        413 => "refused: too large",
+        429 => "over the limit",
+        503 => "busy: to be sent again",
+        _ => "",
+    }
 }

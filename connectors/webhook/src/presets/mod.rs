@@ -102,8 +102,10 @@ pub enum Handshake {
     Xero,
     /// AWS SNS `SubscriptionConfirmation`: its link is fetched, when enabled.
     AwsSns,
-    /// Discord's `PING`: answered in kind.
+    /// Discord's `PING`: answered in kind for interactions, with 204 for webhook events.
     DiscordPing,
+    /// WooCommerce's first, unsigned `webhook_id=…`: must get 200.
+    WoocommercePing,
     /// A `HEAD` or `GET` request without a body must get 200.
     Head,
 }

@@ -101,7 +101,7 @@ fn needs(preset: &Preset) -> String {
     let mut needs = Vec::new();
     let fetched = matches!(
         scheme.special,
-        Some(Special::AwsSns | Special::Paypal | Special::Truelayer)
+        Some(Special::AwsSns | Special::Paypal | Special::Truelayer | Special::Plaid)
     );
     let published = scheme
         .jwt
@@ -123,19 +123,7 @@ fn needs(preset: &Preset) -> String {
         () => needs.push("secret".into()),
     }
     needs.extend(preset.params.keys().map(|name| format!("`{name}`")));
-    let url = scheme
-        .message
-        .as_ref()
-        .is_some_and(crate::verify::Template::needs_url)
-        || matches!(
-            scheme.special,
-            Some(Special::TwilioForm | Special::TwilioJson)
-        )
-        || scheme
-            .jwt
-            .as_ref()
-            .is_some_and(|rules| rules.url_hash.is_some());
-    if url {
+    if scheme.needs_url() {
         needs.push("`public_url`".into());
     }
     needs.join(", ")

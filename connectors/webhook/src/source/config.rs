@@ -40,7 +40,7 @@ pub struct Config {
     #[serde(default)]
     pub methods: Vec<String>,
     /// The URL under which the vendor knows this endpoint, where it is part of what is signed. With a path it is taken as it
-    /// is, without one the request's path is appended. Default: the gateway's `public_url`.
+    /// is, without one the request's path is appended. Default: the gateway's `public_url`, else what a trusted proxy names.
     #[serde(default)]
     pub public_url: Option<String>,
     /// The events' type: a constant (`invoice.received.v1`) or a place (`header:X-Event`, `json:/type`) that is prefixed with
@@ -86,7 +86,7 @@ pub struct Config {
     /// Networks that may send (CIDR). Empty: everybody.
     #[serde(default)]
     pub allow: Vec<String>,
-    /// Proxies (CIDR) whose `Forwarded` and `X-Forwarded-For` are believed.
+    /// Proxies (CIDR) whose `Forwarded`, or `X-Forwarded-For`, `-Proto` and `-Host`, are believed.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
     /// Failed verifications of one client address that are answered; beyond, it gets 429 until the time is over. Not behind

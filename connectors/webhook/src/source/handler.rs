@@ -15,7 +15,7 @@ use headgate_sdk::{
     envelope,
     http::{Body, Handler, Peer, Problem, Request, Response},
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority};
 
 use super::{
     SignatureCovers, address,
@@ -50,7 +50,8 @@ type Step<T> = Result<T, Response>;
 
 async fn answer(endpoint: &Endpoint, request: Request) -> Step<Response> {
     let (head, body) = request.into_parts();
-    let client = client(endpoint, &head);
+    let peer = peer(&head);
+    let client = address::client(peer, &head.headers, &endpoint.trusted);
     if !endpoint.allows(client) {
         return Err(problem(
             StatusCode::FORBIDDEN,
@@ -83,10 +84,12 @@ async fn answer(endpoint: &Endpoint, request: Request) -> Step<Response> {
     if let Some(answer) = handshake::unverified(endpoint, &head, &wire).await {
         return Ok(answer);
     }
-    match verify(endpoint, &head, &wire, received).await? {
+    let path_and_query = path_and_query(&head);
+    let authority = head.uri.authority().map(Authority::as_str);
+    let forwarded = address::addressed(peer, &head.headers, authority, &endpoint.trusted);
+    let url = endpoint.url(path_and_query, forwarded.as_deref());
+    match verify(endpoint, &head, url.as_deref(), &wire, received).await? {
         Ok((inflated, verified)) => {
-            let path_and_query = path_and_query(&head);
-            let url = endpoint.url(path_and_query);
             let incoming = Incoming {
                 method: head.method.as_str(),
                 url: url.as_deref(),
@@ -108,7 +111,7 @@ async fn answer(endpoint: &Endpoint, request: Request) -> Step<Response> {
             if let Some(failures) = &endpoint.failures {
                 failures.charge(client);
             }
-            let kept = Refused::new(endpoint, &head, &wire, received);
+            let kept = Refused::new(endpoint, &head, forwarded, &wire, received);
             endpoint.quarantine.keep(kept).await;
             let answer = problem(
                 StatusCode::UNAUTHORIZED,
@@ -120,12 +123,10 @@ async fn answer(endpoint: &Endpoint, request: Request) -> Step<Response> {
     }
 }
 
-fn client(endpoint: &Endpoint, head: &Parts) -> IpAddr {
-    let peer = head
-        .extensions
+fn peer(head: &Parts) -> IpAddr {
+    head.extensions
         .get::<Peer>()
-        .map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address.ip());
-    address::client(peer, &head.headers, &endpoint.trusted)
+        .map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address.ip())
 }
 
 pub(super) fn path_and_query(head: &Parts) -> &str {
@@ -167,15 +168,14 @@ fn check_failures(endpoint: &Endpoint, client: IpAddr) -> Step<()> {
 async fn verify(
     endpoint: &Endpoint,
     head: &Parts,
+    url: Option<&str>,
     wire: &Bytes,
     received: Timestamp,
 ) -> Step<Result<(Bytes, Verified), crate::verify::Reason>> {
-    let path_and_query = path_and_query(head);
-    let url = endpoint.url(path_and_query);
     let incoming = |body| Incoming {
         method: head.method.as_str(),
-        url: url.as_deref(),
-        path_and_query,
+        url,
+        path_and_query: path_and_query(head),
         headers: &head.headers,
         body,
     };
@@ -322,7 +322,8 @@ pub(super) fn problem(status: StatusCode, title: &'static str, detail: &str) -> 
     Problem::new(status, title, detail).into_response()
 }
 
-fn busy(detail: &str) -> Response {
+/// 503, and when to come back.
+pub(super) fn busy(detail: &str) -> Response {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
         .retry_after(COME_BACK)
         .into_response()

@@ -18,7 +18,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::{Value, json};
 
 use super::{
-    handler::{problem, text},
+    handler::{busy, problem, text},
     intake::Endpoint,
 };
 use crate::{
@@ -101,6 +101,14 @@ pub(super) async fn unverified(
         learn(endpoint, &token).await;
         return Some(Response::new(Body::empty()));
     }
+    if asks(Handshake::WoocommercePing)
+        && !head.headers.contains_key("x-wc-webhook-signature")
+        && body
+            .strip_prefix(b"webhook_id=")
+            .is_some_and(|id| !id.is_empty() && id.iter().all(u8::is_ascii_digit))
+    {
+        return Some(status(StatusCode::OK));
+    }
     None
 }
 
@@ -125,10 +133,16 @@ pub(super) async fn verified(endpoint: &Endpoint, incoming: &Incoming<'_>) -> Op
             return json_text(body, "/challenge").map(plain);
         }
     }
-    if ask(Handshake::DiscordPing)
-        && json_pointer(body, "/type").is_some_and(|kind| kind.raw() == "1")
-    {
-        return Some(text(StatusCode::OK, "application/json", r#"{"type":1}"#));
+    if ask(Handshake::DiscordPing) {
+        // An interaction's PING is of type 1, that of webhook events of type 0, and an event itself is of type 1, too.
+        let kind = json_pointer(body, "/type").map(|kind| kind.raw());
+        match kind {
+            Some("0") => return Some(status(StatusCode::NO_CONTENT)),
+            Some("1") if json_pointer(body, "/event").is_none() => {
+                return Some(text(StatusCode::OK, "application/json", r#"{"type":1}"#));
+            }
+            _ => {}
+        }
     }
     if ask(Handshake::Xero)
         && json_pointer(body, "/events").is_some_and(|events| {
@@ -229,11 +243,7 @@ async fn confirm(endpoint: &Endpoint, body: &[u8]) -> Response {
         }
         Err(error) => {
             tracing::warn!(source = %endpoint.source_name, error, "an SNS subscription could not be confirmed");
-            problem(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Not confirmed",
-                "The link does not answer.",
-            )
+            busy("The subscription's link does not answer.")
         }
     }
 }
@@ -256,6 +266,12 @@ fn first_mac(endpoint: &Endpoint, message: &[u8]) -> Option<Vec<u8>> {
         .read()
         .unwrap_or_else(PoisonError::into_inner);
     verifier.as_ref()?.first_mac(message)
+}
+
+fn status(status: StatusCode) -> Response {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = status;
+    answer
 }
 
 /// Text that no browser takes for anything else.

@@ -53,7 +53,7 @@ pub(super) struct Endpoint {
     pub(super) admission: Admission,
     pub(super) failures: Option<Failures>,
     pub(super) concurrency: Arc<Semaphore>,
-    pub(super) remote: Arc<Remote>,
+    pub(super) remote: Remote,
     pub(super) blobs: Arc<dyn BlobStore>,
     pub(super) quarantine: Arc<Quarantine>,
     pub(super) learned: Arc<Learned>,
@@ -107,14 +107,11 @@ impl Endpoint {
         self.config.timeout.get()
     }
 
-    /// The URL that the vendor addressed.
-    pub(super) fn url(&self, path_and_query: &str) -> Option<String> {
-        let base = self.public_url.as_deref()?;
-        Some(public_url(
-            base,
-            self.config.public_url.is_some(),
-            path_and_query,
-        ))
+    /// The URL that the vendor addressed: under the configured base, else under the one that a trusted proxy named.
+    pub(super) fn url(&self, path_and_query: &str, forwarded: Option<&str>) -> Option<String> {
+        let own = self.config.public_url.is_some();
+        let base = self.public_url.as_deref().or(forwarded)?;
+        Some(public_url(base, own, path_and_query))
     }
 
     /// Whether the client may send at all.
@@ -133,7 +130,7 @@ impl Endpoint {
         };
         let mut fetched = false;
         loop {
-            match verifier.verify(incoming, now, &*self.remote) {
+            match verifier.verify(incoming, now, &self.remote) {
                 Ok(verified) => return Decision::Verified(verified),
                 Err(Failure::Refused(
                     reason @ (Reason::UrlUnknown | Reason::MissingParameter(_)),

@@ -30,4 +30,4 @@ pub use config::{
     Respond, SignatureCovers, Tenant,
 };
 pub use run::WebhookSource;
-pub(crate) use run::{paths, public_url};
+pub(crate) use run::{path, paths, public_url, warnings};

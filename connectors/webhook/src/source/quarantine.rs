@@ -34,6 +34,9 @@ pub(super) struct Refused {
     received_ns: i128,
     method: String,
     path_and_query: String,
+    /// Scheme and host that a trusted proxy named.
+    #[serde(default)]
+    forwarded: Option<String>,
     headers: Vec<(String, String)>,
     body: String,
 }
@@ -57,6 +60,7 @@ impl Refused {
     pub(super) fn new(
         endpoint: &Endpoint,
         head: &Parts,
+        forwarded: Option<String>,
         body: &Bytes,
         received: Timestamp,
     ) -> Option<Self> {
@@ -65,6 +69,7 @@ impl Refused {
             received_ns: received.as_nanosecond(),
             method: head.method.to_string(),
             path_and_query: handler::path_and_query(head).to_owned(),
+            forwarded,
             headers: head
                 .headers
                 .iter()
@@ -189,7 +194,7 @@ async fn recheck_one(endpoints: &[Arc<Endpoint>], content: &[u8], dry_run: bool)
     let headers = kept.headers()?;
     let wire = Bytes::from(STANDARD.decode(&kept.body).ok()?);
     let received = Timestamp::from_nanosecond(kept.received_ns).ok()?;
-    let url = endpoint.url(&kept.path_and_query);
+    let url = endpoint.url(&kept.path_and_query, kept.forwarded.as_deref());
     let incoming = |body| Incoming {
         method: &kept.method,
         url: url.as_deref(),

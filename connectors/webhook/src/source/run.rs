@@ -22,8 +22,9 @@ use super::{
     quarantine::Quarantine,
 };
 use crate::{
+    client::Net,
     presets,
-    verify::{Keys, Verifier},
+    verify::{Keys, Special, Verifier},
 };
 
 /// A webhook source, built and not yet running.
@@ -34,6 +35,8 @@ pub struct WebhookSource {
     allow: Vec<IpNet>,
     trusted: Vec<IpNet>,
     doors: Vec<Door>,
+    /// Where published keys are fetched.
+    pub(super) net: Net,
 }
 
 /// One path with its keys.
@@ -51,6 +54,42 @@ pub(crate) fn paths(config: &Config, info: &SourceInfo) -> Vec<String> {
         .into_iter()
         .map(|(path, _)| path)
         .collect()
+}
+
+/// The path of the source itself, or of a tenant.
+pub(crate) fn path(config: &Config, info: &SourceInfo, tenant: Option<&str>) -> Option<String> {
+    doors(config, info)
+        .into_iter()
+        .find(|(_, of)| of.map(|(name, _)| name) == tenant)
+        .map(|(path, _)| path)
+}
+
+/// What is probably not meant.
+pub(crate) fn warnings(config: &Config, info: &SourceInfo) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut warn = |pointer: &str, message: &str| {
+        found.push(Problem {
+            pointer: pointer.to_owned(),
+            message: message.to_owned(),
+        });
+    };
+    let has_url = config.public_url.is_some() || info.public_url.is_some();
+    let signs_url = config
+        .resolved_scheme()
+        .is_some_and(|scheme| scheme.needs_url());
+    if signs_url && !has_url && config.trusted_proxies.is_empty() {
+        warn(
+            "/public_url",
+            "this scheme signs the public URL: set `public_url`, or nothing can be verified",
+        );
+    }
+    if config.learn_secrets {
+        warn(
+            "/learn_secrets",
+            "whoever reaches this endpoint can set its secret: switch `learn_secrets` off once the webhook is registered",
+        );
+    }
+    found
 }
 
 /// The URL under which the vendor knows `path`, if a public one is configured.
@@ -185,6 +224,21 @@ impl WebhookSource {
                     None
                 }
             };
+            let by_id = config
+                .resolved_scheme()
+                .is_some_and(|scheme| scheme.special == Some(Special::Plaid));
+            if by_id && keys.public_keys.is_empty() {
+                for name in ["client_id", "secret"] {
+                    if keys.params.get(name).is_none_or(String::is_empty) {
+                        problem(
+                            &format!("{pointer}/params"),
+                            format!(
+                                "the vendor's keys are handed out to your account alone: give `{name}` (or `public_keys`)"
+                            ),
+                        );
+                    }
+                }
+            }
             built.push(Door {
                 path,
                 tenant: tenant.map(|(name, _)| name.to_owned()),
@@ -207,15 +261,16 @@ impl WebhookSource {
             allow,
             trusted,
             doors: built,
+            net: Net::public(),
         })
     }
 
     async fn endpoints(&self, cx: &SourceContext) -> Result<Vec<Arc<Endpoint>>, SourceError> {
         let config = &self.config;
-        let remote = Arc::new(Remote::new().map_err(SourceError::retriable)?);
+        let tracker = TaskTracker::new();
+        let remote = Remote::new(&self.net, tracker.clone()).map_err(SourceError::retriable)?;
         let quarantine = open_quarantine(config, &cx.scratch)?;
         let concurrency = Arc::new(Semaphore::new(config.max_concurrent as usize));
-        let tracker = TaskTracker::new();
         let mut endpoints = Vec::new();
         for door in &self.doors {
             let tenant = door
@@ -277,7 +332,7 @@ impl WebhookSource {
                 admission: cx.admission.clone(),
                 failures: config.unverified_limit.map(Failures::new),
                 concurrency: Arc::clone(&concurrency),
-                remote: Arc::clone(&remote),
+                remote: remote.clone(),
                 blobs: Arc::clone(&cx.blobs),
                 quarantine: Arc::clone(&quarantine),
                 learned,
@@ -345,21 +400,9 @@ impl Source for WebhookSource {
                 .map_err(|error| SourceError::fatal(error.to_string()))?;
             guards.push(guard);
         }
-        let needs_url = endpoints.iter().any(|endpoint| {
-            let verifier = endpoint
-                .verifier
-                .read()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            endpoint.public_url.is_none()
-                && verifier
-                    .as_ref()
-                    .is_some_and(|verifier| verifier.needs_url())
-        });
-        if needs_url {
-            cx.status.warn(
-                "public_url",
-                "this scheme signs the public URL: set `public_url`, or nothing can be verified",
-            );
+        for warning in warnings(&self.config, &cx.source) {
+            cx.status
+                .warn(warning.pointer.trim_matches('/'), warning.message);
         }
         cx.status.set(State::Ready);
         loop {

@@ -10,8 +10,11 @@ use serde_json::{Map, Value};
 
 use super::{
     BodyHash, Failure, HashPresence, Incoming, JwtAlgorithm, JwtRules, KeyLookup, KeyRequest,
-    PublicKey, PublicKeys, Reason, encoding, mac, mac::MacKey,
+    PublicKey, PublicKeys, Published, Reason, encoding, mac, mac::MacKey,
 };
+
+/// The longest name of a key that is looked for at its vendor.
+const MAX_KEY_ID_BYTES: usize = 256;
 
 /// The header of a JWS.
 #[derive(Debug, Clone, Deserialize)]
@@ -80,7 +83,8 @@ impl<'a> Parts<'a> {
 pub(super) struct Keys<'k> {
     pub(super) secrets: &'k [Vec<u8>],
     pub(super) public: &'k [PublicKeys],
-    pub(super) remote: Option<&'k str>,
+    /// Where they are published.
+    pub(super) remote: Option<KeyRequest>,
     pub(super) lookup: &'k dyn KeyLookup,
 }
 
@@ -119,10 +123,16 @@ impl Keys<'_> {
                 .into_iter()
                 .any(|key: &PublicKey| asymmetric.verify(key, message, signature))
         };
-        if let Some(url) = self.remote.filter(|_| self.public.is_empty()) {
+        if let Some(remote) = self.remote.as_ref().filter(|_| self.public.is_empty()) {
+            if kid.is_none() && remote.published == Published::KeyById {
+                return Err(Reason::Token("it does not name its key".into()).into());
+            }
+            if kid.is_some_and(|kid| kid.len() > MAX_KEY_ID_BYTES) {
+                return Err(Reason::Token("the name of its key is too long".into()).into());
+            }
             let request = KeyRequest {
-                url: url.to_owned(),
                 kid: kid.map(str::to_owned),
+                ..remote.clone()
             };
             let keys = self
                 .lookup

@@ -52,6 +52,19 @@ pub struct KeyRequest {
     pub url: String,
     /// Which, if the place holds several.
     pub kid: Option<String>,
+    /// What is found there.
+    pub published: Published,
+}
+
+/// How a vendor publishes its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Published {
+    /// As a document: a JWKS, a key or a certificate. That it stands on the vendor's host is its proof.
+    Document,
+    /// As a certificate for a host of this domain, with a chain to a public authority.
+    CertificateOf(&'static str),
+    /// One key a time, for its id, to whoever shows `client_id` and `secret` (Plaid).
+    KeyById,
 }
 
 /// Where fetched keys come from. Never does I/O: what is not there yet is `None`, and the caller fetches.
@@ -93,6 +106,11 @@ impl PublicKeys {
             .or_else(|| any_base64(text))
             .ok_or("the public key is neither PEM, nor a JWKS, nor hexadecimal, nor base64")?;
         from_bytes(&bytes).map(|key| Self(vec![key]))
+    }
+
+    /// The key of one certificate.
+    pub(crate) fn of_certificate(der: &[u8]) -> Result<Self, String> {
+        from_certificate(der).map(|key| Self(vec![key]))
     }
 
     /// Whether all certificates among them are valid at `now`; bare keys always are.

@@ -6,7 +6,7 @@ use http::HeaderName;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Incoming, Place, Reason, form, json, mac};
+use super::{Incoming, Place, Reason, SignatureEncoding, encoding, form, json, mac};
 
 /// What is signed, as a template (`{ts}.{body}`). `{{` and `}}` are braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(super) enum Atom {
     Crc32,
     Param(String),
     BodySha256,
+    /// The digest as text.
+    BodySha256In(SignatureEncoding),
     FormSorted,
     QuerySorted,
     Value(Place),
@@ -111,7 +113,11 @@ impl Template {
         self.atoms.iter().any(|atom| {
             matches!(
                 atom,
-                Atom::Body | Atom::BodySha256 | Atom::FormSorted | Atom::Crc32
+                Atom::Body
+                    | Atom::BodySha256
+                    | Atom::BodySha256In(_)
+                    | Atom::FormSorted
+                    | Atom::Crc32
             )
         })
     }
@@ -166,6 +172,9 @@ impl Template {
                         .into_owned()
                         .into(),
                     Atom::BodySha256 => mac::sha256(request.body).to_vec().into(),
+                    Atom::BodySha256In(written) => {
+                        encoding::encode(&mac::sha256(request.body), *written).into()
+                    }
                     Atom::FormSorted => sorted_form(request.body).into(),
                     Atom::QuerySorted => sorted_query(request.query().unwrap_or_default()).into(),
                 })
@@ -224,7 +233,7 @@ fn sorted_query(query: &str) -> String {
 pub enum ParseTemplateError {
     /// An atom that does not exist.
     #[error(
-        "`{{{0}}}` is not known in a message: use {{body}}, {{ts}}, {{h:NAME}}, {{method}}, {{url}}, {{url_noquery}}, {{path}}, {{secret}}, {{json:/pointer}}, {{crc32}}, {{param:NAME}}, {{sha256:body}}, {{form:sorted}}, {{query:sorted}} or {{value:PLACE}}"
+        "`{{{0}}}` is not known in a message: use {{body}}, {{ts}}, {{h:NAME}}, {{method}}, {{url}}, {{url_noquery}}, {{path}}, {{secret}}, {{json:/pointer}}, {{crc32}}, {{param:NAME}}, {{sha256:body}}, {{sha256hex:body}}, {{sha256base64:body}}, {{form:sorted}}, {{query:sorted}} or {{value:PLACE}}"
     )]
     Unknown(String),
     /// A brace without its partner.
@@ -282,6 +291,8 @@ fn atom(name: &str) -> Result<Atom, ParseTemplateError> {
         "secret" => Atom::Secret,
         "crc32" => Atom::Crc32,
         "sha256:body" => Atom::BodySha256,
+        "sha256hex:body" => Atom::BodySha256In(SignatureEncoding::Hex),
+        "sha256base64:body" => Atom::BodySha256In(SignatureEncoding::Base64),
         "form:sorted" => Atom::FormSorted,
         "query:sorted" => Atom::QuerySorted,
         _ => match name.split_once(':') {

@@ -44,6 +44,14 @@ impl Place {
             .unwrap_or_default()
     }
 
+    /// All values of all alternatives.
+    pub(super) fn read_every<'a>(&self, request: &Incoming<'a>) -> Vec<Cow<'a, str>> {
+        self.alternatives
+            .iter()
+            .flat_map(|spot| spot.read_all(request))
+            .collect()
+    }
+
     /// The header, if that is what it reads first.
     #[must_use]
     pub fn header(&self) -> Option<&HeaderName> {

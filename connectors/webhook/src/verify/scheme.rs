@@ -27,8 +27,8 @@ pub struct Scheme {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<TimestampRule>,
     /// What is signed: literals and `{body}`, `{ts}`, `{h:NAME}`, `{method}`, `{url}`, `{url_noquery}`, `{path}`, `{secret}`,
-    /// `{json:/pointer}`, `{crc32}`, `{param:NAME}`, `{sha256:body}`, `{form:sorted}`,
-    /// `{query:sorted}`, `{value:PLACE}`. Default `{body}`.
+    /// `{json:/pointer}`, `{crc32}`, `{param:NAME}`, `{sha256:body}` (the digest's bytes), `{sha256hex:body}`, `{sha256base64:body}`,
+    /// `{form:sorted}`, `{query:sorted}`, `{value:PLACE}`. Default `{body}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Template>,
     /// Where the vendor's delivery id stands: deliveries with the same id are one event.
@@ -46,6 +46,21 @@ pub struct Scheme {
     /// A vendor's peculiarity that the model cannot say; used by presets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub special: Option<Special>,
+}
+
+impl Scheme {
+    /// Whether the public URL is part of what is signed.
+    #[must_use]
+    pub fn needs_url(&self) -> bool {
+        matches!(
+            self.special,
+            Some(Special::TwilioForm | Special::TwilioJson)
+        ) || self.message.as_ref().is_some_and(Template::needs_url)
+            || self
+                .jwt
+                .as_ref()
+                .is_some_and(|rules| rules.url_hash.is_some())
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -133,7 +148,7 @@ pub enum KeyEncoding {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignatureRule {
-    /// `header:NAME`, `query:NAME`, `form:NAME` or `json:/pointer`.
+    /// `header:NAME`, `query:NAME`, `form:NAME` or `json:/pointer`. Of alternatives (` | `) all are read: one that fits is enough.
     pub from: Place,
     /// Splits the value into items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -299,6 +314,10 @@ pub enum Special {
     Paypal,
     /// A canonical request with the headers that `x-contentful-signed-headers` names.
     Contentful,
+    /// One key is handed out for its id, by the host of the environment that `params` names.
+    Plaid,
+    /// Some escapes of the URL may have been undone before it was signed.
+    HubspotV3,
     /// Every item of a batch carries a signature of its own.
     AdyenNotification,
     /// The sender may have signed the body with non-ASCII characters escaped.

@@ -391,7 +391,10 @@ impl Signer {
             let url = draft.url.as_deref().ok_or(Reason::UrlUnknown)?;
             claims.insert(rule.claim.clone(), hash(url.as_bytes(), rule.encoding));
         }
-        let header = json!({ "alg": format!("{algorithm:?}"), "typ": "JWT" });
+        let mut header = json!({ "alg": format!("{algorithm:?}"), "typ": "JWT" });
+        if scheme.special == Some(Special::Plaid) || rules.keys_url.is_some() {
+            header["kid"] = "local".into();
+        }
         let signed = format!(
             "{}.{}",
             URL_SAFE_NO_PAD.encode(header.to_string()),

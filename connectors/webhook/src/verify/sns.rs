@@ -1,7 +1,7 @@
 //! AWS SNS: a canonical list of the message's own fields, signed by a certificate of Amazon's
 //! (docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html).
 
-use super::{Incoming, KeyRequest, Reason, asymmetric::Asymmetric, json, message::Part};
+use super::{Incoming, KeyRequest, Published, Reason, asymmetric::Asymmetric, json, message::Part};
 
 const NOTIFICATION: [&str; 6] = [
     "Message",
@@ -20,6 +20,9 @@ const CONFIRMATION: [&str; 7] = [
     "TopicArn",
     "Type",
 ];
+
+/// The longest URL of a certificate.
+const MAX_URL_BYTES: usize = 512;
 
 /// What is signed.
 pub(super) fn message<'a>(request: &Incoming<'a>) -> Result<Vec<Part<'a>>, Reason> {
@@ -69,12 +72,16 @@ pub(super) fn certificate(request: &Incoming<'_>) -> Result<KeyRequest, Reason> 
     let path = amazon_path(&url).ok_or_else(|| {
         Reason::ForeignKey("`SigningCertURL` is not on an SNS host of Amazon's".into())
     })?;
-    if !path.ends_with(".pem") || path.contains(['?', '#']) {
+    if !path.ends_with(".pem") || path.contains(['?', '#']) || url.len() > MAX_URL_BYTES {
         return Err(Reason::ForeignKey(
             "`SigningCertURL` is no certificate".into(),
         ));
     }
-    Ok(KeyRequest { url, kid: None })
+    Ok(KeyRequest {
+        url,
+        kid: None,
+        published: Published::Document,
+    })
 }
 
 /// The path of an `https://sns.REGION.amazonaws.com[.cn]/…` URL; `None` for every other URL.

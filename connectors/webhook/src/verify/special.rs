@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Algorithm, Incoming, KeyRequest, Reason, SignatureRule, Template, encoding, form, mac,
+    Algorithm, Incoming, KeyRequest, Published, Reason, SignatureRule, Template, encoding, form,
+    mac,
     mac::MacKey,
     message::{Part, single_header},
     window::strip,
@@ -53,6 +54,39 @@ pub(super) fn twilio_urls(url: &str) -> Vec<Cow<'_, str>> {
         }
     }
     urls
+}
+
+/// The URL as it is, and with the escapes undone that HubSpot undoes before it signs
+/// (developers.hubspot.com, "validating requests", version 3).
+pub(super) fn hubspot_urls(url: &str) -> Vec<Cow<'_, str>> {
+    let mut decoded = String::with_capacity(url.len());
+    let mut rest = url;
+    while let Some(at) = rest.find('%') {
+        decoded.push_str(&rest[..at]);
+        let escape = rest.get(at + 1..at + 3).unwrap_or_default();
+        let meant = match escape.to_ascii_uppercase().as_str() {
+            "3A" => Some(':'),
+            "2F" => Some('/'),
+            "3F" => Some('?'),
+            "40" => Some('@'),
+            "21" => Some('!'),
+            "24" => Some('$'),
+            "27" => Some('\''),
+            "28" => Some('('),
+            "29" => Some(')'),
+            "2A" => Some('*'),
+            "2C" => Some(','),
+            "3B" => Some(';'),
+            _ => None,
+        };
+        decoded.push(meant.unwrap_or('%'));
+        rest = &rest[at + if meant.is_some() { 3 } else { 1 }..];
+    }
+    decoded.push_str(rest);
+    match decoded == url {
+        true => vec![Cow::Borrowed(url)],
+        false => vec![Cow::Borrowed(url), Cow::Owned(decoded)],
+    }
 }
 
 /// The query's `bodySHA256` must be the body's.
@@ -243,15 +277,44 @@ pub(super) fn adyen_items(body: &[u8]) -> Result<Vec<&[u8]>, Reason> {
 
 /// PayPal names its certificate in a header (developer.paypal.com/api/rest/webhooks/rest).
 pub(super) fn paypal_certificate(request: &Incoming<'_>) -> Result<KeyRequest, Reason> {
+    const HOSTS: [&str; 4] = [
+        "https://api.paypal.com",
+        "https://api-m.paypal.com",
+        "https://api.sandbox.paypal.com",
+        "https://api-m.sandbox.paypal.com",
+    ];
     let name = HeaderName::from_static("paypal-cert-url");
     let url = String::from_utf8_lossy(single_header(request, &name)?).into_owned();
-    let own = ["https://api.paypal.com/", "https://api.sandbox.paypal.com/"]
-        .iter()
-        .any(|host| url.starts_with(host));
-    match own {
-        true => Ok(KeyRequest { url, kid: None }),
-        false => Err(Reason::ForeignKey(
-            "`PAYPAL-CERT-URL` is not on a host of PayPal's".into(),
+    let id = HOSTS.iter().find_map(|host| {
+        url.strip_prefix(host)?
+            .strip_prefix("/v1/notifications/certs/")
+    });
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    match id {
+        Some(id) if (1..=256).contains(&id.len()) && id.bytes().all(plain) => Ok(KeyRequest {
+            url,
+            kid: None,
+            published: Published::CertificateOf("paypal.com"),
+        }),
+        _ => Err(Reason::ForeignKey(
+            "`PAYPAL-CERT-URL` is no certificate on a host of PayPal's".into(),
+        )),
+    }
+}
+
+/// Plaid hands out one key for its id, in each of its environments (plaid.com/docs/api/webhooks/webhook-verification).
+pub(super) fn plaid_keys(params: &BTreeMap<String, String>) -> Result<KeyRequest, String> {
+    match params
+        .get("environment")
+        .map_or("production", String::as_str)
+    {
+        environment @ ("production" | "sandbox") => Ok(KeyRequest {
+            url: format!("https://{environment}.plaid.com/webhook_verification_key/get"),
+            kid: None,
+            published: Published::KeyById,
+        }),
+        other => Err(format!(
+            "`environment: {other}` is neither production nor sandbox"
         )),
     }
 }
@@ -266,6 +329,7 @@ pub(super) fn truelayer_keys(jku: Option<&str>, kid: Option<&str>) -> Result<Key
         Some(url) if own.contains(&url) => Ok(KeyRequest {
             url: url.to_owned(),
             kid: kid.map(str::to_owned),
+            published: Published::Document,
         }),
         _ => Err(Reason::ForeignKey("`jku` is not TrueLayer's JWKS".into())),
     }

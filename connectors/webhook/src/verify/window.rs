@@ -84,7 +84,7 @@ impl SignatureRule {
     /// The value's items: everything between separators, without surrounding blanks.
     pub(super) fn items<'a>(&self, request: &Incoming<'a>) -> Vec<Cow<'a, str>> {
         let mut items = Vec::new();
-        for value in self.from.read_all(request) {
+        for value in self.from.read_every(request) {
             let Some(separator) = &self.separator else {
                 items.push(value);
                 continue;

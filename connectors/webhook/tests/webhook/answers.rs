@@ -155,7 +155,23 @@ async fn a_missing_public_url_is_undecided_not_refused() {
     draft.url = Some("/webhook/subject".into());
     is_problem(&gate.send(draft.clone()).await, 503);
     let config = json!({ "scheme": "square", "secrets": [SECRET], "public_url": "https://hooks.example.com" });
-    assert_eq!(Gate::open(config).await.send(draft).await.status, 202);
+    assert_eq!(
+        Gate::open(config).await.send(draft.clone()).await.status,
+        202
+    );
+    let named = header(
+        header(draft, "x-forwarded-proto", "https"),
+        "x-forwarded-host",
+        "hooks.example.com",
+    );
+    let behind = |proxies: &[&str]| json!({ "scheme": "square", "secrets": [SECRET], "trusted_proxies": proxies });
+    let gate = Gate::open(behind(&["203.0.113.7"])).await;
+    assert!(gate.run.status.warnings().is_empty());
+    assert_eq!(gate.send(named.clone()).await.status, 202);
+    is_problem(
+        &Gate::open(behind(&["10.0.0.1"])).await.send(named).await,
+        503,
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,9 @@
 //! What vendors ask before they send events.
 
+use headgate_webhook::{
+    presets,
+    verify::{Keys, PrivateKey, Signer},
+};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -100,6 +104,54 @@ async fn questions_in_the_url_are_answered() {
     let mut draft = post("");
     draft.method = "HEAD".into();
     assert_eq!(trello.send(draft).await.status, 200);
+}
+
+#[tokio::test]
+async fn discord_gets_its_ping_back_and_its_events_through() {
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let private = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+    let gate = Gate::open(json!({ "scheme": "discord", "public_keys": [key] })).await;
+    let signed = |body: &str| {
+        let keys = Keys {
+            public_keys: vec![key.into()],
+            ..Keys::default()
+        };
+        let scheme = presets::find("discord").unwrap().verify.clone();
+        let signer = Signer::new(scheme, &keys, Some(PrivateKey::parse(private).unwrap())).unwrap();
+        signer.sign(post(body), jiff::Timestamp::now()).unwrap()
+    };
+    let interaction = r#"{"version":1,"id":"1","type":1,"token":"t"}"#;
+    let answer = gate.send(signed(interaction)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json(), json!({ "type": 1 }));
+    let ping = r#"{"version":1,"application_id":"1","type":0}"#;
+    let answer = gate.send(signed(ping)).await;
+    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (204, ""));
+    // Discord sends forged ones on purpose.
+    assert_eq!(
+        gate.send(header(signed(ping), "x-signature-timestamp", "1"))
+            .await
+            .status,
+        401
+    );
+    assert!(gate.events().is_empty());
+    let event = r#"{"version":1,"application_id":"1","type":1,"event":{"type":"ENTITLEMENT_CREATE","data":{}}}"#;
+    assert_eq!(gate.send(signed(event)).await.status, 202);
+    assert_eq!(gate.event().event_type, "discord.entitlement_create.v1");
+}
+
+#[tokio::test]
+async fn first_requests_without_a_signature_are_answered_and_are_no_events() {
+    let shop = gate("woocommerce").await;
+    assert_eq!(shop.send(post("webhook_id=12")).await.status, 200);
+    for other in ["webhook_id=", "webhook_id=1&order=2", "webhook_id=x"] {
+        assert_eq!(shop.send(post(other)).await.status, 401, "{other}");
+    }
+    let intercom = gate("intercom").await;
+    let mut draft = post("");
+    draft.method = "HEAD".into();
+    assert_eq!(intercom.send(draft).await.status, 200);
+    assert!(shop.events().is_empty() && intercom.events().is_empty());
 }
 
 #[tokio::test]

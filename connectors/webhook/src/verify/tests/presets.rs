@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::*;
+use super::super::*;
 use crate::presets;
 
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    include_str!("../../../../fixtures/webhooks/vectors.jsonl")
+    include_str!("../../../../../fixtures/webhooks/vectors.jsonl")
         .lines()
         .filter(|line| !line.trim().is_empty())
         .map(|line| serde_json::from_str(line).unwrap())
@@ -154,7 +154,11 @@ fn own_keys(name: &str) -> Own {
     let rules = scheme.jwt.as_ref();
     let mut params = BTreeMap::new();
     for param in presets::find(name).unwrap().params.keys() {
-        let value = if param == "hash" { "sha256" } else { "WH-1" };
+        let value = match param.as_str() {
+            "hash" => "sha256",
+            "environment" => "sandbox",
+            _ => "WH-1",
+        };
         params.insert(param.clone(), value.to_owned());
     }
     let pair = |private: &'static str, public: &'static str| Own {
@@ -171,20 +175,20 @@ fn own_keys(name: &str) -> Own {
             "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
         ),
         Algorithm::EcdsaP256Der | Algorithm::EcdsaP256Raw => pair(
-            include_str!("../../../../fixtures/webhooks/keys/p256.pem"),
-            include_str!("../../../../fixtures/webhooks/keys/p256.pub.pem"),
+            include_str!("../../../../../fixtures/webhooks/keys/p256.pem"),
+            include_str!("../../../../../fixtures/webhooks/keys/p256.pub.pem"),
         ),
         Algorithm::EcdsaP521Raw => pair(
-            include_str!("../../../../fixtures/webhooks/keys/p521.pem"),
-            include_str!("../../../../fixtures/webhooks/keys/p521.pub.pem"),
+            include_str!("../../../../../fixtures/webhooks/keys/p521.pem"),
+            include_str!("../../../../../fixtures/webhooks/keys/p521.pub.pem"),
         ),
         Algorithm::RsaSha1 | Algorithm::RsaSha256 => pair(
-            include_str!("../../../../fixtures/webhooks/keys/rsa.pem"),
-            include_str!("../../../../fixtures/webhooks/keys/rsa.cert.pem"),
+            include_str!("../../../../../fixtures/webhooks/keys/rsa.pem"),
+            include_str!("../../../../../fixtures/webhooks/keys/rsa.cert.pem"),
         ),
         Algorithm::Jwt if rules.unwrap().algorithms[0].asymmetric().is_some() => pair(
-            include_str!("../../../../fixtures/webhooks/keys/p256.pem"),
-            include_str!("../../../../fixtures/webhooks/keys/p256.pub.pem"),
+            include_str!("../../../../../fixtures/webhooks/keys/p256.pem"),
+            include_str!("../../../../../fixtures/webhooks/keys/p256.pub.pem"),
         ),
         _ => Own {
             keys: Keys {
