@@ -80,7 +80,7 @@ pub struct Config {
     /// The time for a body to arrive, and for the gateway to take the event.
     #[serde(default = "timeout")]
     pub timeout: HumanDuration,
-    /// Requests of this source at once; more wait for `timeout`, then get 503.
+    /// Requests of this source at once. 16 times as many wait for `timeout`, then get 503; more get it at once.
     #[serde(default = "max_concurrent")]
     pub max_concurrent: u32,
     /// Networks that may send (CIDR). Empty: everybody.

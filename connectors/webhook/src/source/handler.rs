@@ -73,9 +73,11 @@ async fn answer(endpoint: &Endpoint, request: Request) -> Step<Response> {
         .admission
         .admit(arrival)
         .map_err(|limit| limited(&limit))?;
-    let _room = tokio::time::timeout(endpoint.timeout(), endpoint.concurrency.acquire())
+    let _room = endpoint
+        .crowd
+        .enter(endpoint.timeout())
         .await
-        .map_err(|_| busy("Too many requests of this source are under way."))?;
+        .ok_or_else(|| busy("Too many requests of this source are under way."))?;
     let received = Timestamp::now();
     let max = endpoint.config.max_body.as_usize();
     let wire = body::read(&head.headers, body, max, endpoint.timeout())

@@ -137,7 +137,7 @@ pub(super) async fn verified(endpoint: &Endpoint, incoming: &Incoming<'_>) -> Op
         // An interaction's PING is of type 1, that of webhook events of type 0, and an event itself is of type 1, too.
         let kind = json_pointer(body, "/type").map(|kind| kind.raw());
         match kind {
-            Some("0") => return Some(status(StatusCode::NO_CONTENT)),
+            Some("0") => return Some(text(StatusCode::NO_CONTENT, "application/json", "")),
             Some("1") if json_pointer(body, "/event").is_none() => {
                 return Some(text(StatusCode::OK, "application/json", r#"{"type":1}"#));
             }

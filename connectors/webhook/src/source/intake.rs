@@ -15,11 +15,11 @@ use headgate_sdk::{
 };
 use http::Method;
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::{
     Acknowledge, Config, DedupFrom, address,
+    crowd::Crowd,
     dedup::{Arrival, Claim, Seen},
     event::Identified,
     failures::Failures,
@@ -52,7 +52,7 @@ pub(super) struct Endpoint {
     pub(super) trusted: Vec<IpNet>,
     pub(super) admission: Admission,
     pub(super) failures: Option<Failures>,
-    pub(super) concurrency: Arc<Semaphore>,
+    pub(super) crowd: Arc<Crowd>,
     pub(super) remote: Remote,
     pub(super) blobs: Arc<dyn BlobStore>,
     pub(super) quarantine: Arc<Quarantine>,

@@ -12,8 +12,11 @@
 
 mod address;
 mod body;
+mod build;
 mod config;
+mod crowd;
 mod dedup;
+mod doors;
 mod email;
 mod event;
 mod failures;
@@ -25,9 +28,9 @@ mod quarantine;
 mod run;
 
 pub use body::{BodyError, inflate};
+pub use build::WebhookSource;
 pub use config::{
     Acknowledge, Config, DedupFrom, DedupRule, EventType, InboundEmail, OnInvalid, QuarantineRule,
     Respond, SignatureCovers, Tenant,
 };
-pub use run::WebhookSource;
-pub(crate) use run::{path, paths, public_url, warnings};
+pub(crate) use doors::{path, paths, public_url, warnings};

@@ -76,20 +76,16 @@ impl Verifier {
         };
         let plain_url = request.url.map(Cow::Borrowed);
         let messages = match self.scheme.special {
-            Some(Special::TwilioForm | Special::TwilioJson) => {
-                if self.scheme.special == Some(Special::TwilioJson) {
+            Some(kind @ (Special::TwilioForm | Special::TwilioJson | Special::HubspotV3)) => {
+                let url = request.url.ok_or(Reason::UrlUnknown)?;
+                let urls = match kind {
+                    Special::HubspotV3 => special::hubspot_urls(url),
+                    _ => special::twilio_urls(url),
+                };
+                if kind == Special::TwilioJson {
                     special::twilio_body_hash(request)?;
                 }
-                let url = request.url.ok_or(Reason::UrlUnknown)?;
-                special::twilio_urls(url)
-                    .into_iter()
-                    .map(|url| render(request, Some(url)))
-                    .collect::<Result<_, _>>()?
-            }
-            Some(Special::HubspotV3) => {
-                let url = request.url.ok_or(Reason::UrlUnknown)?;
-                special::hubspot_urls(url)
-                    .into_iter()
+                urls.into_iter()
                     .map(|url| render(request, Some(url)))
                     .collect::<Result<_, _>>()?
             }

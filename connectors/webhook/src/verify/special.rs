@@ -188,14 +188,7 @@ pub(super) fn contentful<'a>(request: &Incoming<'a>) -> Result<Vec<Vec<Part<'a>>
     let list_name = HeaderName::from_static("x-contentful-signed-headers");
     let list = String::from_utf8_lossy(single_header(request, &list_name)?).into_owned();
     let mut pairs = Vec::new();
-    for name in list
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-    {
-        let header: HeaderName = name
-            .parse()
-            .map_err(|_| Reason::Malformed("the list of signed headers is not readable".into()))?;
+    for (name, header) in listed(&list)? {
         let value = String::from_utf8_lossy(single_header(request, &header)?).into_owned();
         pairs.push(format!("{}:{value}", name.to_ascii_lowercase()));
     }
@@ -342,14 +335,7 @@ pub(super) fn truelayer_payload(
     path: &str,
 ) -> Result<Vec<u8>, Reason> {
     let mut payload = format!("{} {path}\n", request.method).into_bytes();
-    for name in headers
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-    {
-        let header: HeaderName = name
-            .parse()
-            .map_err(|_| Reason::Malformed("the list of signed headers is not readable".into()))?;
+    for (name, header) in listed(headers)? {
         payload.extend(name.as_bytes());
         payload.extend(b": ");
         payload.extend(single_header(request, &header)?);
@@ -357,6 +343,20 @@ pub(super) fn truelayer_payload(
     }
     payload.extend(request.body);
     Ok(payload)
+}
+
+/// A list of signed headers: each name as it is written, and as a name.
+fn listed(list: &str) -> Result<Vec<(&str, HeaderName)>, Reason> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(|name| {
+            let header = name.parse().map_err(|_| {
+                Reason::Malformed("the list of signed headers is not readable".into())
+            })?;
+            Ok((name, header))
+        })
+        .collect()
 }
 
 /// Which items of a value are signatures, and their bytes.

@@ -1,4 +1,6 @@
-//! Published vectors and properties of all presets, and what single vendors do that others do not.
+//! Published vectors and properties of all presets, what single vendors do that others do not, and the model by itself.
 
+mod algorithms;
+mod mutations;
 mod presets;
 mod vendors;

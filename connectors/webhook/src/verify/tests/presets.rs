@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use headgate_sdk::config::Secret;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::super::*;
@@ -89,7 +88,7 @@ fn check(row: &Row) -> Result<Verified, String> {
 #[test]
 fn every_published_vector_is_decided_as_published() {
     let rows = rows();
-    assert!(rows.len() >= 217, "vectors are missing");
+    assert!(rows.len() >= 219, "vectors are missing");
     let mut wrong = Vec::new();
     for (number, row) in rows.iter().enumerate() {
         let outcome = check(row);
@@ -140,16 +139,16 @@ fn a_valid_vector_is_refused_with_every_other_secret_and_any_changed_body() {
     }
 }
 
-const URL: &str = "https://hooks.example.com/in/one?b=2&a=1";
-const NOW: i64 = 1_790_000_000;
+pub(super) const URL: &str = "https://hooks.example.com/in/one?b=2&a=1";
+pub(super) const NOW: i64 = 1_790_000_000;
 
 /// A key of our own for every kind that presets use.
-struct Own {
-    keys: Keys,
+pub(super) struct Own {
+    pub(super) keys: Keys,
     private: Option<&'static str>,
 }
 
-fn own_keys(name: &str) -> Own {
+pub(super) fn own_keys(name: &str) -> Own {
     let scheme = &presets::find(name).unwrap().verify;
     let rules = scheme.jwt.as_ref();
     let mut params = BTreeMap::new();
@@ -208,7 +207,7 @@ fn own_keys(name: &str) -> Own {
     own
 }
 
-fn draft(name: &str) -> Draft {
+pub(super) fn draft(name: &str) -> Draft {
     let body: &[u8] = match name {
         "adyen-notification" => br#"{"notificationItems":[{"NotificationRequestItem":{"pspReference":"A1","merchantAccountCode":"M","merchantReference":"R","amount":{"value":1130,"currency":"EUR"},"eventCode":"AUTHORISATION","success":"true"}}]}"#,
         "twilio-form" | "mandrill" => b"To=%2B1555&From=%2B1666&Body=a+b",
@@ -223,7 +222,7 @@ fn draft(name: &str) -> Draft {
     }
 }
 
-fn signed(name: &str) -> (Verifier, Draft) {
+pub(super) fn signed(name: &str) -> (Verifier, Draft) {
     let preset = presets::find(name).unwrap();
     let own = own_keys(name);
     let private = own.private.map(|text| PrivateKey::parse(text).unwrap());
@@ -239,7 +238,7 @@ fn signed(name: &str) -> (Verifier, Draft) {
     )
 }
 
-fn verify(verifier: &Verifier, draft: &Draft, now: i64) -> Result<Verified, Failure> {
+pub(super) fn verify(verifier: &Verifier, draft: &Draft, now: i64) -> Result<Verified, Failure> {
     verifier.verify(
         &draft.as_incoming(),
         Timestamp::from_second(now).unwrap(),
@@ -330,130 +329,6 @@ fn what_a_preset_does_not_cover_is_named() {
                 preset.not_covered.iter().any(|what| what.contains("time")),
                 "{name}"
             );
-        }
-    }
-}
-
-/// The message as bytes and the request's signatures, for schemes that sign a message.
-fn flip_in_message(name: &str, bit: usize) -> Option<Result<Option<usize>, Failure>> {
-    let (verifier, draft) = signed(name);
-    let scheme = verifier.scheme().clone();
-    if matches!(
-        scheme.alg,
-        Algorithm::Token | Algorithm::Basic | Algorithm::Jwt
-    ) || matches!(
-        scheme.special,
-        Some(Special::Truelayer | Special::AdyenNotification)
-    ) {
-        return None;
-    }
-    let request = draft.as_incoming();
-    let rule = scheme.signature.as_ref().unwrap();
-    let stamp = scheme
-        .timestamp
-        .as_ref()
-        .and_then(|t| t.read(&request, Some(rule)).unwrap());
-    let (messages, prefix) = verifier
-        .messages(&request, stamp.as_ref().map(|s| s.text.as_ref()))
-        .unwrap();
-    let signatures = special::signatures(rule, prefix, &request).unwrap();
-    let messages: Vec<_> = messages
-        .iter()
-        .map(|message| {
-            let mut message = message.clone();
-            let lengths: Vec<usize> = message.iter().map(|part| part.bytes(&[]).len()).collect();
-            let mut at = (bit / 8) % lengths.iter().sum::<usize>();
-            for (part, length) in message.iter_mut().zip(lengths) {
-                if at < length {
-                    let mut bytes = part.bytes(&[]).to_vec();
-                    bytes[at] ^= 1 << (bit % 8);
-                    *part = bytes.into();
-                    break;
-                }
-                at -= length;
-            }
-            message
-        })
-        .collect();
-    Some(verifier.check(&request, &messages, &signatures, &NoLookup))
-}
-
-fn flip_in_body(name: &str, bit: usize) -> Option<Result<Verified, Failure>> {
-    let preset = presets::find(name).unwrap();
-    if preset
-        .not_covered
-        .iter()
-        .any(|what| what.contains("body") || what.contains("anything"))
-    {
-        return None;
-    }
-    let (verifier, mut draft) = signed(name);
-    let at = (bit / 8) % draft.body.len();
-    draft.body[at] ^= 1 << (bit % 8);
-    Some(verify(&verifier, &draft, NOW))
-}
-
-fn flip_in_signature(name: &str, bit: usize) -> Option<Result<Option<usize>, Failure>> {
-    let (verifier, draft) = signed(name);
-    let scheme = verifier.scheme().clone();
-    if matches!(
-        scheme.alg,
-        Algorithm::Token | Algorithm::Basic | Algorithm::Jwt
-    ) || matches!(
-        scheme.special,
-        Some(Special::Truelayer | Special::AdyenNotification)
-    ) {
-        return None;
-    }
-    let request = draft.as_incoming();
-    let rule = scheme.signature.as_ref().unwrap();
-    let stamp = scheme
-        .timestamp
-        .as_ref()
-        .and_then(|t| t.read(&request, Some(rule)).unwrap());
-    let (messages, prefix) = verifier
-        .messages(&request, stamp.as_ref().map(|s| s.text.as_ref()))
-        .unwrap();
-    let mut signatures = special::signatures(rule, prefix, &request).unwrap();
-    let at = (bit / 8) % signatures[0].len();
-    signatures[0][at] ^= 1 << (bit % 8);
-    Some(verifier.check(&request, &messages, &signatures, &NoLookup))
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-
-    #[test]
-    fn any_flipped_bit_is_refused_by_every_preset(bit in any::<u16>()) {
-        let bit = usize::from(bit);
-        for name in presets::all().keys() {
-            if let Some(outcome) = flip_in_message(name, bit) {
-                prop_assert!(outcome.is_err(), "{name}: a flipped bit of the message passed");
-            }
-            if let Some(outcome) = flip_in_signature(name, bit) {
-                prop_assert!(outcome.is_err(), "{name}: a flipped bit of the signature passed");
-            }
-            if let Some(outcome) = flip_in_body(name, bit) {
-                // A form's escapes may be written in two ways that mean the same.
-                prop_assert!(outcome.is_err() || name.starts_with("twilio-form") || name == "mandrill",
-                    "{name}: a flipped bit of the body passed");
-            }
-        }
-    }
-
-    #[test]
-    fn arbitrary_bytes_never_panic(
-        header in proptest::collection::vec(any::<u8>(), 0..200),
-        body in proptest::collection::vec(any::<u8>(), 0..200),
-    ) {
-        let Ok(value) = HeaderValue::from_bytes(&header) else { return Ok(()) };
-        for (name, preset) in presets::all() {
-            let verifier = Verifier::new(preset.verify.clone(), &own_keys(name).keys).unwrap();
-            let mut draft = Draft { body: body.clone(), ..draft(name) };
-            if let Some(header) = preset.verify.signature.as_ref().and_then(|rule| rule.from.header()) {
-                draft.headers.insert(header, value.clone());
-            }
-            prop_assert!(verify(&verifier, &draft, NOW).is_err());
         }
     }
 }
