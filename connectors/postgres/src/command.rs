@@ -158,13 +158,14 @@ async fn run_plan(
         eprintln!("{}: nothing to do", source.info.name);
         return Ok(true);
     }
-    for statement in &plan.statements {
-        println!("{statement};");
-    }
     if dry_run {
+        for statement in &plan.statements {
+            println!("{statement};");
+        }
         return Ok(true);
     }
-    plan.run(&mut client)
+    // What stands on the output was done.
+    plan.run(&mut client, |statement| println!("{statement};"))
         .await
         .map(|()| true)
         .map_err(|(statement, error)| {

@@ -4,7 +4,7 @@ use super::{
     Client, ServerFacts, SqlError, catalog, describe, published, server_facts, setup, slot_facts,
 };
 use crate::{
-    config::{Checked, SnapshotMode},
+    config::{Checked, SnapshotMode, covers},
     pgoutput::Identity,
     replication::TlsMode,
     sql::{identifier, literal},
@@ -262,6 +262,16 @@ async fn publication(
     facts: &ServerFacts,
     findings: &mut Vec<Finding>,
 ) -> Result<(), SqlError> {
+    let candidates = setup::matching(client, checked).await?;
+    for pattern in &checked.config.tables {
+        let alone = std::slice::from_ref(pattern);
+        if !candidates.iter().any(|c| covers(alone, &c.subject())) {
+            findings.push(warning(
+                format!("`{pattern}` in `tables` matches no table of the database"),
+                "tables: …  -- `schema.table` as \\d shows it; letters count",
+            ));
+        }
+    }
     let Some(tables) = published(client, &checked.publication, facts.version).await? else {
         let plan = setup::setup_plan(client, checked, facts).await?;
         let mut finding = if checked.config.setup && (facts.may_create || facts.superuser) {
@@ -287,6 +297,12 @@ async fn publication(
             })
             .collect();
         findings.push(finding);
+        // What is missing on the tables is told at once, not after the publication is there.
+        for table in candidates {
+            if let Some(info) = describe(client, table.oid).await? {
+                table_findings(client, checked, &info, findings).await?;
+            }
+        }
         return Ok(());
     };
     if tables.is_empty() {

@@ -14,16 +14,21 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Runs it.
+    /// Runs it; `done` hears of each statement after it.
     ///
     /// # Errors
     /// The statement that failed, and why.
-    pub(crate) async fn run(&self, client: &mut Client) -> Result<(), (String, SqlError)> {
+    pub(crate) async fn run(
+        &self,
+        client: &mut Client,
+        mut done: impl FnMut(&str),
+    ) -> Result<(), (String, SqlError)> {
         for statement in &self.statements {
             client
                 .run(statement)
                 .await
                 .map_err(|error| (statement.clone(), error))?;
+            done(statement);
         }
         Ok(())
     }
@@ -32,6 +37,7 @@ impl Plan {
 /// A table that matches the configured patterns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Candidate {
+    pub(crate) oid: u32,
     schema: String,
     name: String,
 }
@@ -49,22 +55,23 @@ pub(crate) async fn matching(
 ) -> Result<Vec<Candidate>, SqlError> {
     let rows = client
         .rows(
-            "SELECT n.nspname, c.relname, (SELECT pn.nspname || '.' || p.relname FROM pg_partition_ancestors(c.oid) a \
+            "SELECT c.oid, n.nspname, c.relname, (SELECT pn.nspname || '.' || p.relname FROM pg_partition_ancestors(c.oid) a \
              JOIN pg_class p ON p.oid = a.relid JOIN pg_namespace pn ON pn.oid = p.relnamespace \
              WHERE p.relkind = 'p' AND p.oid <> c.oid AND NOT p.relispartition LIMIT 1) \
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname <> 'information_schema' \
-             AND n.nspname !~ '^pg_' ORDER BY 1, 2",
+             AND n.nspname !~ '^pg_' ORDER BY 2, 3",
         )
         .await?;
     Ok(rows
         .iter()
         .map(|row| {
             let candidate = Candidate {
-                schema: row.text(0).to_owned(),
-                name: row.text(1).to_owned(),
+                oid: row.number(0),
+                schema: row.text(1).to_owned(),
+                name: row.text(2).to_owned(),
             };
-            (candidate, row.get(2).map(str::to_owned))
+            (candidate, row.get(3).map(str::to_owned))
         })
         .filter(|(candidate, root)| {
             checked.captures(&candidate.subject())
