@@ -3,6 +3,7 @@
 //! See `ARCHITECTURE.md` for the picture, the code map and the invariants.
 
 pub mod admin;
+pub mod claim_check;
 pub mod cli;
 pub mod config;
 pub mod connectors;

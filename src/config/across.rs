@@ -17,9 +17,29 @@ pub(super) fn across(judge: &mut Judge<'_>, config: &Config) {
     pipelines_exist(judge);
     sinks_exist(judge);
     listeners_differ(judge, config);
+    one_claim_check(judge, config);
     paths_differ(judge, config);
     sources_warn(judge, config);
     types_are_facts(judge);
+}
+
+/// Payloads lie in one place, and whoever signs for it does so wholly.
+fn one_claim_check(judge: &mut Judge<'_>, config: &Config) {
+    let at = Pointer::new(["claim_check"]);
+    let store = &config.globals.claim_check;
+    let Some(bucket) = &store.s3 else {
+        return;
+    };
+    if store.folder.is_some() {
+        judge.key(
+            &at.join("folder"),
+            "payloads lie in a folder or in a bucket: keep one of `folder` and `s3`".to_owned(),
+        );
+    }
+    if bucket.access_key_id.is_some() != bucket.secret_access_key.is_some() {
+        let message = "write `access_key_id` and `secret_access_key` both, or neither (then the environment or the machine gives them)";
+        judge.key(&at.join("s3"), message.to_owned());
+    }
 }
 
 /// An event says what happened. A name that says what to do makes a queue of commands out of it.

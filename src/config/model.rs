@@ -11,6 +11,7 @@ use headgate_sdk::{SourceInfo, Str};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::claim_check::ClaimCheck;
 use crate::connectors::Registration;
 use crate::pipeline::Pipeline;
 use crate::sink;
@@ -132,6 +133,9 @@ pub struct Globals {
     /// What Headgate may do about topics.
     #[serde(default)]
     pub topics: Topics,
+    /// Where payloads are kept that events only refer to.
+    #[serde(default)]
+    pub claim_check: ClaimCheck,
     /// Bounds on memory, size and time.
     #[serde(default)]
     pub limits: Limits,
@@ -180,6 +184,7 @@ impl Default for Globals {
             admin: Admin::default(),
             shards: None,
             topics: Topics::default(),
+            claim_check: ClaimCheck::default(),
             limits: Limits::default(),
         }
     }

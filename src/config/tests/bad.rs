@@ -228,6 +228,20 @@ pipelines:
 }
 
 #[test]
+fn claim_check_stores() {
+    let text = "claim_check: { s3: { bucket: in, endpoint: minio } }\n";
+    insta::assert_snapshot!(told(text), @r"
+        headgate.yaml:1:30: claim_check.s3.bucket: must have at least 3 characters
+        headgate.yaml:1:44: claim_check.s3.endpoint: `minio` is not a URL of the web; write for example `https://hooks.example.com`
+        ");
+    let text = "claim_check: { folder: ./blobs, s3: { bucket: invoices, access_key_id: k } }\n";
+    insta::assert_snapshot!(told(text), @r"
+        headgate.yaml:1:16: claim_check.folder: payloads lie in a folder or in a bucket: keep one of `folder` and `s3`
+        headgate.yaml:1:33: claim_check.s3: write `access_key_id` and `secret_access_key` both, or neither (then the environment or the machine gives them)
+        ");
+}
+
+#[test]
 fn names() {
     let text = "group: Über\ntenant: ''\npublic_url: hooks.example.com\nsources: { 'a b': { type: push, secrets: [x] }, '': { type: push, secrets: [x] } }";
     insta::assert_snapshot!(told(text), @r#"

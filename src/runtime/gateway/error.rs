@@ -29,6 +29,9 @@ pub enum StartError {
         /// What is wrong and what to do.
         message: String,
     },
+    /// The store of payloads that events refer to.
+    #[error(transparent)]
+    ClaimCheck(#[from] crate::claim_check::OpenError),
     /// A sink that cannot even be opened.
     #[error("sink `{sink}`: {source}")]
     Sink {

@@ -111,6 +111,10 @@ fn fixed_key_that_changed(old: &Config, new: &Config) -> Option<String> {
         ("admin.listen", a.admin.listen != b.admin.listen),
         ("shards", a.shards != b.shards),
         (
+            "claim_check",
+            format!("{:?}", a.claim_check) != format!("{:?}", b.claim_check),
+        ),
+        (
             "sinks",
             format!("{:?}", old.sinks) != format!("{:?}", new.sinks),
         ),

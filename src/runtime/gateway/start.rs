@@ -2,9 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use headgate_sdk::{
-    Batch, DeadLetter, LaneId, batch::wire, blobs::FolderStore, http::Mounts, status::Status,
-};
+use headgate_sdk::{Batch, DeadLetter, LaneId, batch::wire, http::Mounts, status::Status};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -14,6 +12,7 @@ use super::{
     handle::{Inner, RunningSource},
 };
 use crate::{
+    claim_check,
     config::{self, Config},
     dead_letters::DeadLetterStore,
     http::{Listener, Router, Tls},
@@ -49,11 +48,7 @@ impl Gateway {
         let data_dir = DataDir::open(&config.globals.data_dir, config.globals.shards)?;
         let checkpoints = Checkpoints::open(&data_dir.checkpoints())?;
         let journal = open_journal(&data_dir, config.globals.limits.journal.bytes())?;
-        let blobs = FolderStore::new(data_dir.blobs());
-        blobs.prepare().await.map_err(|error| StartError::Store {
-            folder: data_dir.blobs(),
-            message: error.to_string(),
-        })?;
+        let blobs = claim_check::open(&config.globals.claim_check, &data_dir.blobs()).await?;
         let dead_letters = open_dead_letters(
             &data_dir.dead_letters(),
             config.globals.limits.dead_letters.bytes(),
@@ -99,7 +94,7 @@ impl Gateway {
                 stack,
                 dead_letters,
                 retrying: tokio::sync::Mutex::default(),
-                blobs: Arc::new(blobs),
+                blobs,
                 router: Arc::clone(&router),
                 address,
                 config: Mutex::new(config.clone()),

@@ -72,6 +72,10 @@ pub struct Config {
     /// `whole`: a file is complete once and for all. `append`: it grows, and only new records are read.
     #[serde(default)]
     pub mode: Mode,
+    /// `append`: a last line without a line end counts as a record once the file stood still for so long. What is appended to it later
+    /// is a record of its own.
+    #[serde(default = "default_last_line_after")]
+    pub last_line_after: HumanDuration,
     /// Takes files that belong together as one event.
     #[serde(default)]
     pub bundle: Option<Bundle>,
@@ -275,6 +279,10 @@ const fn default_max_inflated() -> ByteSize {
 
 const fn default_bundle_window() -> HumanDuration {
     HumanDuration::from_secs(60)
+}
+
+const fn default_last_line_after() -> HumanDuration {
+    HumanDuration::from_secs(300)
 }
 
 const fn default_stuck_after() -> HumanDuration {

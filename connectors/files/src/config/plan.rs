@@ -70,6 +70,8 @@ pub struct Plan {
     pub records: Option<Format>,
     /// Whether files grow.
     pub mode: Mode,
+    /// When a last line without an end is a record.
+    pub last_line_after: Duration,
     /// Which files belong together.
     pub bundle: Option<Bundle>,
     /// What happens to files that are done.
@@ -135,6 +137,7 @@ impl Plan {
             },
             records,
             mode: config.mode,
+            last_line_after: config.last_line_after.get(),
             bundle: config.bundle,
             afterwards: config.afterwards,
             processed: config.processed.into(),

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::open::{Writers, open_beneath, writers};
+use super::open::{Root, Writers, writers};
 use crate::{media, stamp::Stamp};
 
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -50,10 +50,8 @@ pub struct Content {
 /// `inline_bytes` and one chunk.
 #[must_use]
 pub fn read(root: &Path, path: &Path, expected: Stamp, inline_bytes: u64) -> Reading {
-    match try_read(root, path, expected, inline_bytes) {
-        Ok(reading) => reading,
-        Err(error) => failed(error),
-    }
+    let read = Root::open(root).and_then(|open| read_in(&open, root, path, expected, inline_bytes));
+    read.unwrap_or_else(failed)
 }
 
 /// Sorts an error of opening or reading into what to do about it.
@@ -69,8 +67,18 @@ pub fn failed(error: io::Error) -> Reading {
     }
 }
 
-fn try_read(root: &Path, path: &Path, expected: Stamp, inline_bytes: u64) -> io::Result<Reading> {
-    let mut file = open_beneath(root, path)?;
+/// As [`read`], with the folder already open.
+///
+/// # Errors
+/// Those of opening and reading, for [`failed`] to sort.
+pub fn read_in(
+    open: &Root,
+    root: &Path,
+    path: &Path,
+    expected: Stamp,
+    inline_bytes: u64,
+) -> io::Result<Reading> {
+    let mut file = open.open_file(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Ok(Reading::Vanished);
@@ -82,8 +90,10 @@ fn try_read(root: &Path, path: &Path, expected: Stamp, inline_bytes: u64) -> io:
     if writers(&file) == Writers::Some {
         return Ok(Reading::Busy);
     }
-    let (hash, media_type, inline) = if stamp.size <= inline_bytes.min(CHUNK_BYTES as u64) {
-        read_small(&mut file, stamp.size, path)?
+    let (hash, media_type, inline) = if stamp.size <= CHUNK_BYTES as u64 {
+        let (hash, media_type, bytes) = read_small(&mut file, stamp.size, path)?;
+        let inline = (stamp.size <= inline_bytes).then_some(bytes).flatten();
+        (hash, media_type, inline)
     } else {
         read_large(&mut file, stamp.size, path, inline_bytes)?
     };
@@ -104,10 +114,25 @@ fn try_read(root: &Path, path: &Path, expected: Stamp, inline_bytes: u64) -> io:
 
 type Parts = (blake3::Hash, &'static str, Option<Bytes>);
 
-/// One allocation of just the right size, and mostly two reads.
+/// One allocation of just the right size, and mostly one read.
 fn read_small(file: &mut File, size: u64, path: &Path) -> io::Result<Parts> {
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
-    file.read_to_end(&mut bytes)?;
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0) + 1];
+    let mut filled = 0;
+    // A regular file gives less than it was asked for only at its end. If it has more by now, the stamp will tell.
+    while filled < bytes.len() {
+        let asked = bytes.len() - filled;
+        match file.read(&mut bytes[filled..]) {
+            Ok(read) => {
+                filled += read;
+                if read < asked {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
     let head = &bytes[..bytes.len().min(media::HEAD_BYTES)];
     let media_type = media::detect(head, path);
     Ok((blake3::hash(&bytes), media_type, Some(bytes.into())))

@@ -1,32 +1,54 @@
 //! Opening a file without being led astray, and asking whether somebody still writes to it.
 
-use std::{fs::File, io, os::fd::AsRawFd as _, path::Path};
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+    path::Path,
+};
 
 use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2},
     io::Errno,
 };
 
-/// Opens `path` below `root` for reading. The kernel sees to it that no symbolic link leads out of `root`, and opening a pipe
-/// does not wait for its writer.
+/// A folder below which files are opened.
+#[derive(Debug)]
+pub struct Root(OwnedFd);
+
+impl Root {
+    /// Opens the folder.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(openat(CWD, root, flags, Mode::empty())?))
+    }
+
+    /// Opens `path` below it for reading. The kernel sees to it that no symbolic link leads out of the folder, and opening a pipe
+    /// does not wait for its writer.
+    ///
+    /// # Errors
+    /// The kernel's; `EXDEV` for a path that leads out.
+    pub fn open_file(&self, path: &Path) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let fd = match openat2(&self.0, path, flags, Mode::empty(), resolve) {
+            // Kernels before 5.6: no link at all then.
+            Err(Errno::NOSYS) => openat(&self.0, path, flags | OFlags::NOFOLLOW, Mode::empty())?,
+            opened => opened?,
+        };
+        Ok(File::from(fd))
+    }
+}
+
+/// Opens one file at `path` below `root`, as [`Root::open_file`] does.
 ///
 /// # Errors
 /// The kernel's; `EXDEV` for a path that leads out.
 pub fn open_beneath(root: &Path, path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let folder = openat(
-        CWD,
-        root,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let fd = match openat2(&folder, path, flags, Mode::empty(), resolve) {
-        // Kernels before 5.6: no link at all then.
-        Err(Errno::NOSYS) => openat(&folder, path, flags | OFlags::NOFOLLOW, Mode::empty())?,
-        opened => opened?,
-    };
-    Ok(File::from(fd))
+    Root::open(root)?.open_file(path)
 }
 
 /// Whether a file is open for writing anywhere on this machine.

@@ -67,11 +67,6 @@ impl Window {
         }
     }
 
-    /// Whether the stream has ended; what is left may still be consumed.
-    pub(super) fn ended(&self) -> bool {
-        self.ended
-    }
-
     /// Passes over `bytes` bytes that hold `lines` line ends.
     pub(super) fn consume(&mut self, bytes: usize, lines: u64) {
         debug_assert!(self.start + bytes <= self.end);

@@ -24,8 +24,10 @@ use super::{
     index::Rest,
     lanes::Gate,
     records::Chunk,
+    tails::Tails,
 };
 use crate::{
+    choice::Choice,
     ledger::{self, key},
     read::{Reading, content, open::open_beneath},
     records::{Format, Place, Reader, Shape},
@@ -123,12 +125,20 @@ pub(super) struct Growing {
     claimed: Arc<Mutex<HashSet<PathBuf>>>,
     /// Tenants whose entries are read.
     loaded: HashSet<Str>,
+    pub(super) tails: Tails,
 }
 
 impl Growing {
-    /// Forgets a file.
-    pub(super) fn forget(&self, path: &Path) {
-        self.lock().remove(path);
+    /// Forgets a file that was not read since `oldest`. `false`: it is of use again.
+    pub(super) fn forget_before(&self, path: &Path, oldest: i64) -> bool {
+        let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.lock();
+        let old = known.get(path).is_none_or(|entry| entry.at < oldest);
+        if !old || claimed.contains(path) {
+            return false;
+        }
+        known.remove(path);
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, GrowthEntry>> {
@@ -156,8 +166,16 @@ impl Drop for Claim {
 pub(super) struct Grown {
     key: Key,
     candidate: Candidate,
-    result: Result<Stamp, Reading>,
+    result: Result<End, Reading>,
     closed: bool,
+}
+
+/// Where reading a file that grows came to.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    stamp: Stamp,
+    /// Whether its last line has no end, and was left for later.
+    unfinished: bool,
 }
 
 /// What a job needs.
@@ -170,6 +188,9 @@ struct Job {
     format: Format,
     template: Envelope,
     growing: Growing,
+    choice: Choice,
+    /// In this version, the last line is a record even if it has no end.
+    last_line_of: Option<Stamp>,
 }
 
 impl Engine {
@@ -205,13 +226,14 @@ impl Engine {
 
     /// Reads what was appended to a file.
     pub(super) fn start_growing(&mut self, key: Key, candidate: Candidate) {
-        let (Some(growing), Some(format), Some(tenant)) = (
-            self.growing.clone(),
-            self.plan.records.clone(),
-            self.tenant(&key),
-        ) else {
+        let tenant = self.tenant(&key);
+        let (Some(growing), Some(format), Some(tenant)) =
+            (&mut self.growing, self.plan.records.clone(), tenant)
+        else {
             return;
         };
+        let last_line_of = growing.tails.take_over(&key);
+        let growing = growing.clone();
         let Some(lane) = self.lanes.get(&tenant) else {
             return;
         };
@@ -235,6 +257,8 @@ impl Engine {
             format,
             template,
             growing,
+            choice: self.plan.choice.clone(),
+            last_line_of,
         };
         self.running.streams += 1;
         self.jobs.spawn(async move {
@@ -266,10 +290,14 @@ impl Engine {
                 self.tracker
                     .put_back(key, candidate, stamp, now, Duration::ZERO);
             }
-            Ok(stamp) => {
+            Ok(End { stamp, unfinished }) => {
                 self.readable(&key);
                 let scan = self.folders[usize::from(key.folder)].scan_number;
                 self.index.rest(&key, &stamp, Rest::Done, scan);
+                if let Some(growing) = &mut self.growing {
+                    let until = unfinished.then(|| now + self.plan.last_line_after);
+                    growing.tails.read(&key, stamp, until);
+                }
                 self.tracker.finish(&key, now);
             }
             Err(Reading::Failed(error)) => {
@@ -293,10 +321,12 @@ struct Piece {
     replaces: Option<PathBuf>,
     /// Whether the entry is not yet stored as it is.
     is_new: bool,
+    /// Whether its last line is a record even if it has no end.
+    last_line: bool,
 }
 
 impl Job {
-    async fn run(self) -> (io::Result<Stamp>, bool) {
+    async fn run(self) -> (io::Result<End>, bool) {
         let (lane, gate) = (self.lane.clone(), self.gate.clone());
         let (batches, mut received) = mpsc::channel::<Batch>(2);
         let reader = tokio::task::spawn_blocking(move || self.read(&batches));
@@ -314,15 +344,17 @@ impl Job {
         (result, closed)
     }
 
-    fn read(&self, batches: &mpsc::Sender<Batch>) -> io::Result<Stamp> {
+    fn read(&self, batches: &mpsc::Sender<Batch>) -> io::Result<End> {
         let file = open_beneath(&self.root, &self.key.path)?;
         let stamp = Stamp::of(&file.metadata()?);
         let path = self.root.join(&self.key.path);
         let (pieces, _claim) = self.claim(path, file, &stamp)?;
+        let mut place = Place::START;
         for piece in pieces {
-            self.read_piece(piece, batches)?;
+            place = self.read_piece(piece, batches)?;
         }
-        Ok(stamp)
+        let unfinished = self.last_line_of != Some(stamp) && place.offset < stamp.size;
+        Ok(End { stamp, unfinished })
     }
 
     /// Identifies what to read, and keeps other jobs from reading it too.
@@ -351,6 +383,7 @@ impl Job {
         let mut pieces = Vec::new();
         let known = self.growing.lock().get(&path).cloned();
         let (inode, size) = (stamp.inode, stamp.size);
+        let last_line = self.last_line_of == Some(*stamp);
         let entry = match known {
             Some(entry) if entry.inode == inode && entry.continues_in(&file, size)? => {
                 pieces.push(Piece {
@@ -359,6 +392,7 @@ impl Job {
                     entry,
                     replaces: None,
                     is_new: false,
+                    last_line,
                 });
                 return Ok(pieces);
             }
@@ -375,6 +409,7 @@ impl Job {
                         entry: GrowthEntry { inode, ..entry },
                         replaces: from,
                         is_new: true,
+                        last_line,
                     });
                     return Ok(pieces);
                 }
@@ -387,6 +422,7 @@ impl Job {
             entry,
             replaces: None,
             is_new: true,
+            last_line,
         });
         Ok(pieces)
     }
@@ -416,6 +452,7 @@ impl Job {
             if (copied || metadata.ino() == entry.inode)
                 && entry.continues_in(&file, metadata.len())?
             {
+                let last_line = !self.is_wanted(&neighbour);
                 return Ok(Some(Piece {
                     path: neighbour,
                     file,
@@ -425,6 +462,8 @@ impl Job {
                     },
                     replaces: None,
                     is_new: true,
+                    // Where nobody looks again, this is the last chance.
+                    last_line,
                 }));
             }
         }
@@ -460,27 +499,39 @@ impl Job {
         Ok(None)
     }
 
-    fn read_piece(&self, piece: Piece, batches: &mpsc::Sender<Batch>) -> io::Result<()> {
+    /// Whether a file in one of the folders is read under its own name.
+    fn is_wanted(&self, path: &Path) -> bool {
+        path.strip_prefix(&self.root)
+            .is_ok_and(|path| self.choice.wants_name(path))
+    }
+
+    /// Reads and sends what is new, and says how far it came.
+    fn read_piece(&self, piece: Piece, batches: &mpsc::Sender<Batch>) -> io::Result<Place> {
         let Piece {
             path,
             file,
             mut entry,
             mut replaces,
             mut is_new,
+            last_line,
         } = piece;
+        let format = Format {
+            may_grow: !last_line,
+            ..self.format.clone()
+        };
         let maker = RecordMaker::growing(
             self.template.clone(),
             &entry.id,
             self.format.shape != Shape::Lines,
         );
         if self.has_first_line(&file, &entry)? {
-            let mut reader = Reader::open(&file, &self.format, entry.place)?;
+            let mut reader = Reader::open(&file, &format, entry.place)?;
             loop {
                 let mut chunk = Chunk::default();
                 while !chunk.is_full() {
                     match reader.next(&mut chunk.arena)? {
                         Some(record) => match record.body {
-                            Ok(range) => chunk.good.push((record.offset, range)),
+                            Ok(range) => chunk.good.push((maker.id(record.offset), range)),
                             Err(defect) => chunk.bad.push(maker.defect(record.offset, defect)),
                         },
                         None => break,
@@ -496,7 +547,7 @@ impl Job {
                 batch.entries = self.entries(&path, &entry, replaces.take());
                 is_new = false;
                 if batches.blocking_send(batch).is_err() {
-                    return Ok(());
+                    return Ok(entry.place);
                 }
             }
         }
@@ -507,7 +558,7 @@ impl Job {
             };
             let _closed = batches.blocking_send(batch);
         }
-        Ok(())
+        Ok(entry.place)
     }
 
     /// Notes an entry, and what stores it.

@@ -121,9 +121,12 @@ impl Engine {
         match stuck {
             Some((key, candidate)) => {
                 let path = self.path(key);
-                let minutes = (now - candidate.first_seen).as_secs() / 60;
+                let waited = match (now - candidate.first_seen).as_secs() {
+                    seconds @ 0..120 => format!("{seconds} s"),
+                    seconds => format!("{} minutes", seconds / 60),
+                };
                 let message = format!(
-                    "{}: not taken for {minutes} minutes, because it keeps changing, is held open for writing, or cannot be read; \
+                    "{}: not taken for {waited}, because it keeps changing, is held open for writing, or cannot be read; \
                      close the program that writes it, or exclude it",
                     name::encode(&path)
                 );

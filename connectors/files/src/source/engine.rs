@@ -57,7 +57,7 @@ pub(super) enum Done {
     Read { lot: ReadLot, large: bool },
     PutAway(Vec<(PutAway, std::io::Result<Shelved>)>),
     Checked(Vec<Option<Identity>>),
-    Streamed(Arc<Facts>, Ended),
+    Streamed(Arc<Facts>, Ended, Option<crate::ledger::RecordsEntry>),
     Grown(Box<super::append::Grown>),
     Pruned(super::prune::Pruned),
 }
@@ -97,6 +97,8 @@ pub(super) struct Engine {
     pub(super) running: Running,
     pub(super) shelf: VecDeque<PutAway>,
     pub(super) streams: VecDeque<(Arc<Facts>, Option<crate::ledger::RecordsEntry>)>,
+    /// How far files were read whose reading was interrupted, and is to go on.
+    pub(super) interrupted: HashMap<Key, crate::ledger::RecordsEntry>,
     pub(super) bundles: Option<Bundles>,
     pub(super) growing: Option<Growing>,
     pub(super) unreadable: HashMap<Key, String>,
@@ -131,6 +133,7 @@ impl Engine {
             tracker: Tracker::new(plan.settle, MAX_CANDIDATES, plan.mode == Mode::Append),
             bundles: plan.bundle.as_ref().map(Bundles::new),
             growing: (plan.mode == Mode::Append).then(Growing::default),
+            next_prune: now + super::prune::FIRST_AFTER.min(plan.window),
             plan: Arc::new(plan),
             source: cx.source.clone(),
             lanes_api: cx.lanes.clone(),
@@ -150,9 +153,9 @@ impl Engine {
             running: Running::default(),
             shelf: VecDeque::new(),
             streams: VecDeque::new(),
+            interrupted: HashMap::new(),
             unreadable: HashMap::new(),
             next_upkeep: now,
-            next_prune: now + super::prune::FIRST_AFTER,
             prune: VecDeque::new(),
         })
     }
@@ -410,6 +413,7 @@ impl Engine {
         self.tracker.release_held_since(now - HOLD);
         self.tell_state();
         self.tell_stuck(now);
+        self.end_last_lines(now);
         self.start_prune(now);
     }
 
@@ -465,9 +469,9 @@ impl Engine {
                     folder.checked(identity, now);
                 }
             }
-            Done::Streamed(facts, ended) => {
+            Done::Streamed(facts, ended, came_to) => {
                 self.running.streams -= 1;
-                self.on_streamed(&facts, ended, now)?;
+                self.on_streamed(&facts, ended, came_to, now)?;
             }
             Done::Grown(grown) => {
                 self.running.streams -= 1;

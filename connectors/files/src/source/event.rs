@@ -3,7 +3,9 @@
 use std::{path::Path, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use headgate_sdk::{Data, DeadLetter, Envelope, ExtensionValue, Str, Timestamp};
+use headgate_sdk::{
+    Data, DeadLetter, Envelope, ExtensionValue, Str, Timestamp, envelope::Extensions,
+};
 use serde::Serialize;
 
 use crate::{
@@ -226,31 +228,58 @@ impl RecordMaker {
         }
     }
 
-    fn envelope(&self, number: u64, data: Data) -> Envelope {
-        use std::fmt::Write as _;
-        let mut id = smol_str::SmolStrBuilder::new();
-        let _infallible = write!(id, "{}-{number}", self.template.correlationid);
+    /// The id of record `number`.
+    pub(crate) fn id(&self, number: u64) -> Str {
+        numbered(&self.template.correlationid, number)
+    }
+
+    fn envelope(&self, id: Str, data: Data) -> Envelope {
+        let template = &*self.template;
+        // Field by field: a copy of the whole template would first copy, then drop, what is replaced.
         Envelope {
-            id: id.finish(),
+            id,
+            source: template.source.clone(),
+            event_type: template.event_type.clone(),
+            time: template.time,
+            recordedtime: template.recordedtime,
+            datacontenttype: template.datacontenttype.clone(),
+            tenantid: template.tenantid.clone(),
+            correlationid: template.correlationid.clone(),
+            subject: template.subject.clone(),
+            partitionkey: template.partitionkey.clone(),
+            expirytime: None,
+            dataschema: None,
+            causationid: template.causationid.clone(),
+            hop: None,
+            sequence: None,
+            traceparent: None,
+            tracestate: None,
+            op: None,
+            idempotencykey: None,
+            dataref: None,
+            authtype: None,
+            authid: None,
+            replayid: None,
+            originsource: None,
+            extensions: Extensions::default(),
             data,
-            ..(*self.template).clone()
         }
     }
 
-    /// The event of record `number`, whose data are bytes of a file that was checked to be what it claims.
-    pub(crate) fn event(&self, number: u64, data: Bytes) -> Envelope {
+    /// The event of the record whose id is `id`, and whose data are bytes of a file that were checked to be what they claim.
+    pub(crate) fn event(&self, id: Str, data: Bytes) -> Envelope {
         let json = self.template.datacontenttype == "application/json";
         let data = if json {
             Data::json(data)
         } else {
             Data::opaque(data)
         };
-        self.envelope(number, data)
+        self.envelope(id, data)
     }
 
     /// The dead letter of record `number`.
     pub(crate) fn defect(&self, number: u64, defect: Defect) -> DeadLetter {
-        let mut event = self.envelope(number, Data::opaque(defect.bytes));
+        let mut event = self.envelope(self.id(number), Data::opaque(defect.bytes));
         event.datacontenttype = Str::new_static("application/octet-stream");
         let message = format!(
             "{}; mend the record and send the file again under another name",
@@ -264,6 +293,30 @@ impl RecordMaker {
         letter.place = Some(place.into());
         letter
     }
+}
+
+/// `{prefix}-{number}`, in one allocation.
+fn numbered(prefix: &str, number: u64) -> Str {
+    const ROOM: usize = 64;
+    let mut text = [0; ROOM];
+    let mut start = ROOM;
+    let mut left = number;
+    loop {
+        start -= 1;
+        text[start] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    start -= 1;
+    text[start] = b'-';
+    let Some(from) = start.checked_sub(prefix.len()) else {
+        return format!("{prefix}-{number}").into();
+    };
+    text[from..start].copy_from_slice(prefix.as_bytes());
+    // Text and digits, put together, are text.
+    std::str::from_utf8(&text[from..]).map_or_else(|_| Str::default(), Str::from)
 }
 
 /// The path of a file in its folder, as text.
@@ -284,4 +337,22 @@ fn base64(bytes: &[u8]) -> String {
 /// As RFC 3339, like every instant of an envelope.
 fn instant<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_records_are_prefix_and_number() {
+        let hash = "0123456789abcdef0123456789abcdef";
+        for (prefix, number) in [
+            ("a", 0),
+            (hash, 7),
+            (hash, u64::MAX),
+            (&"\u{e4}".repeat(40), 10),
+        ] {
+            assert_eq!(numbered(prefix, number), format!("{prefix}-{number}"));
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::{
     afterwards::{self, Published, Shelved},
     config::{Afterwards, Plan, Watch},
     ledger::FileEntry,
-    read::{Reading, content},
+    read::{Reading, content, open::Root},
     stamp::Stamp,
     state::FileState,
     watch::{Candidate, Hints, Key, WatchError, Watcher, place, walk},
@@ -90,14 +90,24 @@ pub(crate) fn read(
     inline_bytes: u64,
     marker: Option<&str>,
 ) -> ReadLot {
+    let mut opened: Option<(u16, io::Result<Root>)> = None;
     due.into_iter()
         .map(|due| {
             let root = &roots[usize::from(due.key.folder)];
+            if opened.as_ref().is_none_or(|(of, _)| *of != due.key.folder) {
+                opened = Some((due.key.folder, Root::open(root)));
+            }
             let marked = marker.is_none_or(|suffix| {
                 fs::symlink_metadata(marker_of(&root.join(&due.key.path), suffix)).is_ok()
             });
-            let reading =
-                marked.then(|| content::read(root, &due.key.path, due.stamp, inline_bytes));
+            let reading = marked.then(|| match &opened {
+                Some((_, Ok(open))) => {
+                    content::read_in(open, root, &due.key.path, due.stamp, inline_bytes)
+                        .unwrap_or_else(content::failed)
+                }
+                // Told for each file by itself.
+                _ => content::read(root, &due.key.path, due.stamp, inline_bytes),
+            });
             (due.key, due.candidate, reading)
         })
         .collect()

@@ -27,6 +27,9 @@ use crate::{
 /// A duplicate of a file whose event is not yet on its way is judged again after this time.
 const DUPLICATE_WAIT: Duration = Duration::from_millis(200);
 
+/// So many files may wait to be read on; more begin again from their start, under the same ids.
+const MAX_INTERRUPTED: usize = 4096;
+
 impl Engine {
     /// Takes what reading a file came to.
     pub(super) async fn on_reading(
@@ -224,7 +227,8 @@ impl Engine {
         if streams {
             let lane = self.lane(&facts.tenant).await?;
             lane.open_contents.insert(facts.hash.clone());
-            let resume: Option<RecordsEntry> = lane.get(&key::records(&facts.path)).await?;
+            let stored: Option<RecordsEntry> = lane.get(&key::records(&facts.path)).await?;
+            let resume = self.interrupted.remove(&facts.key).or(stored);
             self.streams.push_back((Arc::new(facts), resume));
             return Ok(());
         }
@@ -243,7 +247,7 @@ impl Engine {
         if let Some(format) = self.plan.records.clone() {
             let record_type = self.plan.record_type.clone();
             self.jobs.spawn(async move {
-                let ended = records::stream(
+                let (ended, came_to) = records::stream(
                     lane,
                     gate,
                     root,
@@ -253,13 +257,13 @@ impl Engine {
                     resume,
                 )
                 .await;
-                Done::Streamed(facts, ended)
+                Done::Streamed(facts, ended, came_to)
             });
         } else {
             let blobs = Arc::clone(&self.blobs);
             self.jobs.spawn(async move {
                 let ended = records::copy(blobs, root, Arc::clone(&facts)).await;
-                Done::Streamed(facts, ended)
+                Done::Streamed(facts, ended, None)
             });
         }
     }
@@ -268,6 +272,7 @@ impl Engine {
         &mut self,
         facts: &Facts,
         ended: Ended,
+        came_to: Option<RecordsEntry>,
         now: Instant,
     ) -> Result<(), SourceError> {
         if let Some(lane) = self.lanes.get_mut(&facts.tenant) {
@@ -275,15 +280,36 @@ impl Engine {
         }
         let key = facts.key.clone();
         let candidate = facts.candidate.clone();
+        if let (Ended::Changed(_) | Ended::Failed(_), Some(came_to)) = (&ended, came_to)
+            && self.interrupted.len() < MAX_INTERRUPTED
+        {
+            self.interrupted.insert(key.clone(), came_to);
+        }
         match ended {
             Ended::Records(counts) => self.send(facts, Some(counts), None, now),
-            Ended::Copied(uri) => self.send(facts, None, Some(uri), now),
+            Ended::Copied(uri) => {
+                self.status.clear("claim_check");
+                self.send(facts, None, Some(uri), now);
+            }
+            Ended::NotStored(error) => {
+                let path = name::encode(&facts.path);
+                let message = format!("{path}: {error}; it is tried again");
+                self.status.warn("claim_check", message);
+                let (stamp, delay) = (candidate.stamp, self.retry_delay());
+                self.tracker.put_back(key, candidate, stamp, now, delay);
+            }
             Ended::Broken(reason) => self.fail(facts, &reason, now),
             Ended::Changed(stamp) => {
                 self.tracker
                     .put_back(key, candidate, Some(stamp), now, Duration::ZERO);
             }
-            Ended::Vanished => self.tracker.finish(&key, now),
+            Ended::Vanished => {
+                if let Some(lane) = self.lanes.get_mut(&facts.tenant) {
+                    lane.put(headgate_sdk::Entry::remove(key::records(&facts.path)));
+                    lane.finish(None);
+                }
+                self.tracker.finish(&key, now);
+            }
             Ended::Failed(error) => {
                 self.unreadable(&key, &error);
                 let (stamp, delay) = (candidate.stamp, self.retry_delay());
@@ -384,6 +410,7 @@ impl Engine {
 
     /// A file as a whole is no good: a dead letter, and its entry says why.
     fn fail(&mut self, facts: &Facts, reason: &str, now: Instant) {
+        tracing::warn!(source = %self.source.name, path = %name::encode(&facts.path), reason, "a file failed as a whole");
         let entry = FileEntry {
             state: FileState::Failed,
             why: Some(reason.into()),

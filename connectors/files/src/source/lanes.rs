@@ -316,8 +316,10 @@ impl LaneState {
                 return;
             };
             for key in keys {
-                if self.overlay.get(&key).is_some_and(|(put, _)| *put <= batch) {
-                    self.overlay.remove(&key);
+                if self.overlay.get(&key).is_some_and(|(put, _)| *put <= batch)
+                    && let Some((_, None)) = self.overlay.remove(&key)
+                {
+                    self.known.remove(&digest(&key));
                 }
             }
         }

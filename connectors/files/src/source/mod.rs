@@ -14,6 +14,7 @@ mod lanes;
 mod prune;
 mod records;
 mod sight;
+mod tails;
 
 pub use self::figures::{FailedFile, Figures, StateFigure};
 

@@ -14,7 +14,7 @@ use crate::{
     name,
 };
 
-/// The first pass follows the start after this time,
+/// The first pass follows the start after this time (or after the window, if that is shorter),
 pub(super) const FIRST_AFTER: Duration = Duration::from_secs(600);
 /// and the next one follows a pass.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -45,9 +45,9 @@ impl Engine {
             return;
         }
         if self.prune.is_empty() && now >= self.next_prune {
-            self.next_prune = now + EVERY;
+            self.next_prune = now + EVERY.min(self.plan.window);
             for tenant in self.lanes.keys() {
-                for prefix in ["c/", "n/", "f/", "a/"] {
+                for prefix in ["c/", "n/", "f/", "a/", "r/"] {
                     self.prune.push_back(Cursor {
                         tenant: tenant.clone(),
                         prefix,
@@ -87,16 +87,27 @@ impl Engine {
         let Pruned { cursor, old, more } = pruned;
         let oldest = self.oldest();
         let growing = self.growing.clone();
+        let reading = self.running.streams > 0 || !self.streams.is_empty();
         let lane = self.lane(&cursor.tenant).await?;
         let mut epoch = lane.epoch;
         for key in old {
-            let Some(value) = lane.get_raw(&key).await? else {
+            if reading && key.starts_with("r/") {
+                continue;
+            }
+            // Readers of records store their progress themselves.
+            let stored = match key.as_bytes().first() {
+                Some(b'a' | b'r') => lane.lane().entry(&key).await?,
+                _ => lane.get_raw(&key).await?,
+            };
+            let Some(value) = stored else {
                 continue;
             };
             if let Some(counted) = is_old(&key, &value, oldest) {
                 epoch = epoch.max(counted);
-                if let (Some(growing), Some(path)) = (&growing, key.strip_prefix("a/")) {
-                    growing.forget(&name::decode(path));
+                if let (Some(growing), Some(path)) = (&growing, key.strip_prefix("a/"))
+                    && !growing.forget_before(&name::decode(path), oldest)
+                {
+                    continue;
                 }
                 lane.put(Entry::remove(key));
             }
@@ -126,6 +137,8 @@ fn is_old(key: &str, value: &Bytes, oldest: i64) -> Option<u64> {
     let (at, next) = match key.as_bytes().first() {
         Some(b'c') => ledger::get::<ContentEntry>(value).map(|entry| (entry.at, entry.n + 1)),
         Some(b'a') => ledger::get::<GrowthEntry>(value).map(|entry| (entry.at, 0)),
+        // Of a file that is gone: how far it was read is of no use.
+        Some(b'r') => Some((i64::MIN, 0)),
         Some(b'n') => ledger::get::<ReturnEntry>(value).map(|entry| (entry.at, entry.n + 1)),
         _ => ledger::get::<FileEntry>(value).map(|entry| (entry.since, 0)),
     }?;
@@ -133,7 +146,9 @@ fn is_old(key: &str, value: &Bytes, oldest: i64) -> Option<u64> {
 }
 
 fn lies_there(key: &str) -> bool {
-    let path = key.strip_prefix("f/").or_else(|| key.strip_prefix("a/"));
+    let path = ["f/", "a/", "r/"]
+        .iter()
+        .find_map(|prefix| key.strip_prefix(prefix));
     path.is_some_and(|path| {
         std::fs::symlink_metadata(name::decode(path)).map_or_else(
             |error| error.kind() != std::io::ErrorKind::NotFound,

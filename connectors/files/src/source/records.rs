@@ -3,7 +3,10 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use headgate_sdk::{Batch, Entry, Lane, Str, blobs::BlobStore};
+use headgate_sdk::{
+    Batch, Lane, Str,
+    blobs::{BlobError, BlobStore},
+};
 use tokio::sync::mpsc;
 
 use super::{
@@ -35,13 +38,15 @@ pub(crate) enum Ended {
     Vanished,
     /// The file as a whole is no good; says why.
     Broken(String),
-    /// Reading or storing failed for now.
+    /// Reading failed for now.
     Failed(String),
+    /// The claim-check store does not take it for now.
+    NotStored(String),
     /// The lane is closed.
     Closed,
 }
 
-/// Sends the records of a file, from where `resume` left off if that is of the same version.
+/// Sends the records of a file, from where `resume` left off if that is of the same version. Says how it ended, and how far it came.
 pub(crate) async fn stream(
     lane: Lane,
     gate: Gate,
@@ -50,9 +55,11 @@ pub(crate) async fn stream(
     format: Format,
     record_type: Str,
     resume: Option<RecordsEntry>,
-) -> Ended {
+) -> (Ended, Option<RecordsEntry>) {
     let maker = RecordMaker::new(&facts, &record_type, format.shape != Shape::Lines);
+    let entry_key = ledger::key::records(&facts.path);
     let (chunks, mut received) = mpsc::channel(2);
+    let mut came_to = resume.clone();
     let reading = maker.clone();
     let reader = tokio::task::spawn_blocking(move || {
         match read(&root, &facts, &format, &reading, resume, &chunks) {
@@ -60,22 +67,24 @@ pub(crate) async fn stream(
             Err(error) => sort(error),
         }
     });
-    // Parsing on the one thread, making events on the other.
+    // Parsing and ids on the one thread, events on the other: about the same work.
     while let Some((chunk, entry)) = received.recv().await {
         let chunk: Chunk = chunk;
         let mut batch = chunk.into_batch(&maker.fresh());
-        batch.entries.push(entry);
+        batch.entries.push(ledger::put(entry_key.clone(), &entry));
         let Ok(permit) = lane.reserve(batch.weight()).await else {
-            return Ended::Closed;
+            return (Ended::Closed, came_to);
         };
         // Progress is enough: the entry that rides on the batch says how far it came.
         if gate.send(permit, batch).is_none() {
-            return Ended::Closed;
+            return (Ended::Closed, came_to);
         }
+        came_to = Some(entry);
     }
-    reader
+    let ended = reader
         .await
-        .unwrap_or_else(|panic| Ended::Failed(format!("reading stopped: {panic}")))
+        .unwrap_or_else(|panic| Ended::Failed(format!("reading stopped: {panic}")));
+    (ended, came_to)
 }
 
 fn sort(error: io::Error) -> Ended {
@@ -98,7 +107,7 @@ fn read(
     format: &Format,
     maker: &RecordMaker,
     resume: Option<RecordsEntry>,
-    chunks: &mpsc::Sender<(Chunk, Entry)>,
+    chunks: &mpsc::Sender<(Chunk, RecordsEntry)>,
 ) -> io::Result<Ended> {
     let file = open_beneath(root, &facts.key.path)?;
     let expected = facts.content.stamp;
@@ -111,15 +120,14 @@ fn read(
     let (place, mut defects) =
         resume.map_or((Place::START, 0), |entry| (entry.place, entry.defects));
     let mut reader = Reader::open(&file, format, place)?;
-    let entry_key = ledger::key::records(&facts.path);
     let mut failure = None;
     let mut more = true;
     while more {
-        let mut chunk = Chunk::default();
+        let mut chunk = Chunk::with_room();
         while more && !chunk.is_full() {
             match reader.next(&mut chunk.arena) {
                 Ok(Some(record)) => match record.body {
-                    Ok(range) => chunk.good.push((record.number, range)),
+                    Ok(range) => chunk.good.push((maker.id(record.number), range)),
                     Err(defect) => chunk.bad.push(maker.defect(record.number, defect)),
                 },
                 Ok(None) => more = false,
@@ -143,7 +151,6 @@ fn read(
                 place: reader.place(),
                 defects,
             };
-            let entry = ledger::put(entry_key.clone(), &entry);
             if chunks.blocking_send((chunk, entry)).is_err() {
                 return Ok(Ended::Closed);
             }
@@ -162,11 +169,20 @@ fn read(
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub(super) arena: Vec<u8>,
-    pub(super) good: Vec<(u64, std::ops::Range<usize>)>,
+    pub(super) good: Vec<(Str, std::ops::Range<usize>)>,
     pub(super) bad: Vec<headgate_sdk::DeadLetter>,
 }
 
 impl Chunk {
+    /// An empty one that need not grow for ordinary records.
+    pub(super) fn with_room() -> Self {
+        Self {
+            arena: Vec::with_capacity(CHUNK_BYTES / 2),
+            good: Vec::with_capacity(CHUNK_RECORDS),
+            bad: Vec::new(),
+        }
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.good.len() + self.bad.len() >= CHUNK_RECORDS || self.arena.len() >= CHUNK_BYTES
     }
@@ -177,7 +193,7 @@ impl Chunk {
             events: self
                 .good
                 .into_iter()
-                .map(|(number, range)| maker.event(number, arena.slice(range)))
+                .map(|(id, range)| maker.event(id, arena.slice(range)))
                 .collect(),
             rejected: self.bad,
             position: None,
@@ -203,6 +219,10 @@ pub(crate) async fn copy(blobs: Arc<dyn BlobStore>, root: PathBuf, facts: Arc<Fa
             Ok(metadata) => Ended::Changed(Stamp::of(&metadata)),
             Err(error) => sort(error),
         },
-        Err(error) => Ended::Failed(error.to_string()),
+        Err(BlobError::Read(error)) => sort(error),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(" ({cause})"));
+            Ended::NotStored(format!("{error}{}", cause.unwrap_or_default()))
+        }
     }
 }

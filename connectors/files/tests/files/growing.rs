@@ -140,3 +140,38 @@ async fn a_growing_export_keeps_its_header_over_crashes() {
         assert_eq!(record, json!({ "id": n.to_string(), "name": "a\nb" }));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_line_without_an_end_is_a_record_once_the_file_stands_still() {
+    let mut config = settings();
+    config["last_line_after"] = json!("300ms");
+    let mut bench = Bench::started(config);
+    let path = bench.path("export.txt");
+    append(&path, "1\n2");
+    until_texts(&bench, &["1", "2"]).await;
+    // What follows is a record of its own, also over a restart.
+    append(&path, "\n3\n4");
+    until_texts(&bench, &["1", "2", "3", "4"]).await;
+    bench.stop().await;
+    append(&path, "5");
+    bench.start();
+    until_texts(&bench, &["1", "2", "3", "4", "5"]).await;
+    bench.settled().await;
+    assert_eq!(texts(&bench).len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_line_of_a_rotated_file_is_a_record_where_nobody_looks_again() {
+    let mut config = settings();
+    config["include"] = json!(["*.log"]);
+    let mut bench = Bench::started(config);
+    let path = bench.path("app.log");
+    append(&path, "1\n");
+    until_texts(&bench, &["1"]).await;
+    bench.stop().await;
+    append(&path, "2");
+    fs::rename(&path, bench.path("app.log.1")).unwrap();
+    append(&path, "3\n");
+    bench.start();
+    until_texts(&bench, &["1", "2", "3"]).await;
+}

@@ -9,3 +9,4 @@ mod model;
 mod records;
 mod scale;
 mod support;
+mod window;

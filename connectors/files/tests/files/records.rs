@@ -128,3 +128,31 @@ async fn a_newer_version_of_a_file_of_records_is_read_as_a_whole() {
     let ids: BTreeSet<_> = events.iter().map(|event| &event.id).collect();
     assert_eq!(ids.len(), 5);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_touched_while_it_is_read_goes_on_where_it_was() {
+    let rows = 30_000;
+    let text: String = (0..rows).map(|n| format!("row number {n}\n")).collect();
+    let bench = Bench::new(json!({ "records": { "format": "lines" } }));
+    let path = bench.write("rows.txt", &text);
+    // Nothing becomes durable, so that the lane is soon full, and the reader waits in the middle of the file.
+    bench.world.lanes.hold();
+    let mut bench = bench;
+    bench.start();
+    bench
+        .until("some rows to be sent", |bench| {
+            let sent = bench.world.lanes.sent();
+            sent.values().any(|sent| sent.pending.len() > 3000)
+        })
+        .await;
+    let file = std::fs::File::options().append(true).open(&path).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap();
+    drop(file);
+    bench.world.lanes.release();
+    let events = bench.until_events(rows + 1).await;
+    let ids: BTreeSet<_> = events.iter().map(|event| &event.id).collect();
+    assert_eq!(ids.len(), rows + 1);
+    bench.settled().await;
+    assert_eq!(bench.events().len(), rows + 1);
+}

@@ -3,33 +3,28 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use futures::future::BoxFuture;
-use tokio::{
-    fs,
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-};
+use tokio::{fs, io::AsyncRead};
 
-use super::{BlobError, BlobRef, BlobStore};
-
-const CHUNK_BYTES: usize = 64 * 1024;
+use super::{BlobError, BlobRef, BlobStore, Staging};
 
 /// A claim-check store in a local folder, or one on a network share that all consumers mount.
 #[derive(Debug)]
 pub struct FolderStore {
     root: PathBuf,
-    next: AtomicU64,
+    staging: Staging,
 }
 
 impl FolderStore {
     /// A store in `root`, an absolute path; folders are created when first needed.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
         Self {
-            root: root.into(),
-            next: AtomicU64::new(0),
+            staging: Staging::new(root.join("staging")),
+            root,
         }
     }
 
@@ -38,52 +33,23 @@ impl FolderStore {
     /// # Errors
     /// [`BlobError::Write`] if the folder cannot be made or listed.
     pub async fn prepare(&self) -> Result<(), BlobError> {
-        let staging = self.root.join("staging");
-        match fs::remove_dir_all(&staging).await {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(self.failed(error)),
-        }
-        fs::create_dir_all(&staging)
-            .await
-            .map_err(|error| self.failed(error))
+        self.staging.prepare().await
     }
 
     async fn store(
         &self,
         content: &mut (dyn AsyncRead + Send + Unpin),
     ) -> Result<BlobRef, BlobError> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let staging = self.root.join("staging");
-        fs::create_dir_all(&staging)
-            .await
-            .map_err(|error| self.failed(error))?;
-        let temporary = Temporary(staging.join(format!("{}-{number}", std::process::id())));
-        let mut file = fs::File::create(&temporary.0)
-            .await
-            .map_err(|error| self.failed(error))?;
-        let mut hasher = blake3::Hasher::new();
-        let mut bytes = 0;
-        let mut chunk = vec![0; CHUNK_BYTES];
-        loop {
-            let read = content.read(&mut chunk).await.map_err(BlobError::Read)?;
-            if read == 0 {
-                break;
-            }
-            hasher.update(&chunk[..read]);
-            bytes += read as u64;
-            file.write_all(&chunk[..read])
-                .await
-                .map_err(|error| self.failed(error))?;
-        }
-        let hash = hasher.finalize().to_hex();
+        let staged = self.staging.stage(content).await?;
+        let hash = &staged.hash;
         let folder = self.root.join(&hash[..2]);
         let target = folder.join(&hash[2..]);
         if !fs::try_exists(&target)
             .await
             .map_err(|error| self.failed(error))?
         {
-            file.sync_all().await.map_err(|error| self.failed(error))?;
+            let synced = staged.file.sync_all().await;
+            synced.map_err(|error| self.failed(error))?;
             if !fs::try_exists(&folder)
                 .await
                 .map_err(|error| self.failed(error))?
@@ -95,7 +61,7 @@ impl FolderStore {
                     .await
                     .map_err(|error| self.failed(error))?;
             }
-            fs::rename(&temporary.0, &target)
+            fs::rename(staged.path(), &target)
                 .await
                 .map_err(|error| self.failed(error))?;
             sync_folder(&folder)
@@ -104,8 +70,8 @@ impl FolderStore {
         }
         Ok(BlobRef {
             uri: file_uri(&target).into(),
-            hash: hash.as_str().into(),
-            bytes,
+            hash: hash.clone(),
+            bytes: staged.bytes,
         })
     }
 
@@ -123,15 +89,6 @@ impl BlobStore for FolderStore {
         content: &'a mut (dyn AsyncRead + Send + Unpin),
     ) -> BoxFuture<'a, Result<BlobRef, BlobError>> {
         Box::pin(self.store(content))
-    }
-}
-
-/// Removes a staged file that was not renamed.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _renamed = std::fs::remove_file(&self.0);
     }
 }
 

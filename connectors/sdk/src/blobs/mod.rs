@@ -1,8 +1,10 @@
 //! The claim-check store: payloads too large for an envelope lie here, content-addressed, and `dataref` points at them.
 
 mod folder;
+mod staging;
 
 pub use folder::FolderStore;
+pub use staging::{Staged, Staging};
 
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
