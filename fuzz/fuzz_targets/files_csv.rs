@@ -1,0 +1,7 @@
+#![no_main]
+
+#[path = "../checks/files.rs"]
+#[allow(dead_code, reason = "each target uses one check of the file")]
+mod files;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| files::files_csv(data));
