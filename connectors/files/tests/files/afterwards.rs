@@ -191,3 +191,96 @@ async fn a_full_archive_is_told_and_made_up_for() {
     assert!(bench.path("processed/a").exists());
     assert!(!bench.warnings().contains_key("put_away"));
 }
+
+/// Unmounts when dropped.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        use rustix::mount::{UnmountFlags, unmount};
+        let _gone_already = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+/// An archive on a device of its own, with room for 64 KB.
+fn small_device(folder: &std::path::Path) -> Mounted {
+    use rustix::mount::{MountFlags, mount};
+    mount("tmpfs", folder, "tmpfs", MountFlags::empty(), c"size=64k")
+        .unwrap_or_else(|error| panic!("this test mounts: run it as root ({error})"));
+    Mounted(folder.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_on_another_device_that_is_full_waits_for_room() {
+    let archive = tempfile::tempdir().unwrap();
+    let _mounted = small_device(archive.path());
+    let filler = archive.path().join("filler");
+    fs::write(&filler, vec![0; 60 * 1024]).unwrap();
+    let bench = Bench::started(json!({ "afterwards": "move", "processed": archive.path() }));
+    let content = "invoice ".repeat(1000);
+    let path = bench.write("in/a.txt", &content);
+    bench.until_events(1).await;
+    bench
+        .until("the warning", |bench| {
+            let warnings = bench.warnings();
+            warnings
+                .get("put_away")
+                .is_some_and(|text| text.contains("in/a.txt: cannot be put away: No space left"))
+        })
+        .await;
+    // It is still whole where it was, and no half of it is in the archive.
+    assert_eq!(fs::read_to_string(&path).unwrap(), content);
+    assert!(!archive.path().join("in/a.txt").exists());
+    fs::remove_file(&filler).unwrap();
+    bench.until_state(&path, "archived").await;
+    let moved = fs::read_to_string(archive.path().join("in/a.txt")).unwrap();
+    assert_eq!(moved, content);
+    assert_eq!(names(&archive.path().join("in")), ["a.txt"]);
+    assert!(!path.exists() && !bench.warnings().contains_key("put_away"));
+    assert_eq!(bench.events().len(), 1);
+}
+
+/// In any script, in both normal forms, and in none at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_kept_exactly_on_the_way_to_the_archive() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+    let long = [b"n".repeat(251), b".txt".to_vec()].concat();
+    let all: [&[u8]; 8] = [
+        "nfc \u{e9}".as_bytes(),
+        "nfd e\u{301}".as_bytes(),
+        "\u{65e5}\u{672c}".as_bytes(),
+        b"invalid \xFF\xFE utf-8",
+        b"new\nline",
+        b"-rf",
+        b"100%25",
+        &long,
+    ];
+    for (records, shelf) in [(false, "processed"), (true, "failed")] {
+        let mut settings = json!({ "afterwards": "move" });
+        if records {
+            // None of these is an array: all fail, and each gets its note.
+            settings["records"] = json!({ "format": "json_array" });
+        }
+        let bench = Bench::started(settings);
+        for (n, name) in all.iter().enumerate() {
+            let path = bench.inbox.path().join(OsStr::from_bytes(name));
+            fs::write(path, n.to_string()).unwrap();
+        }
+        let shelf = bench.path(shelf);
+        for (n, name) in all.iter().enumerate() {
+            let path = shelf.join(OsStr::from_bytes(name));
+            bench
+                .until("the move", |_| {
+                    fs::read_to_string(&path).is_ok_and(|text| text == n.to_string())
+                })
+                .await;
+            let state = if records { "failed" } else { "archived" };
+            let dropped = bench.inbox.path().join(OsStr::from_bytes(name));
+            bench.until_state(&dropped, state).await;
+            assert!(!dropped.exists());
+        }
+        let notes = if records { all.len() } else { 0 };
+        let lying = fs::read_dir(&shelf).unwrap().count();
+        assert_eq!(lying, all.len() + notes);
+    }
+}

@@ -436,3 +436,22 @@ async fn nothing_is_missed_when_the_kernel_s_queue_runs_over() {
         "no event was lost"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_file_is_named_with_its_remedy() {
+    let bench = Bench::started(json!({ "stuck_after": "100ms" }));
+    let mut file = fs::File::create(bench.path("forgotten.pdf")).unwrap();
+    file.write_all(b"half").unwrap();
+    bench
+        .until("the warning", |bench| {
+            bench.warnings().get("stuck").is_some_and(|text| {
+                text.contains("forgotten.pdf: not taken") && text.contains("close the program")
+            })
+        })
+        .await;
+    drop(file);
+    bench.until_events(1).await;
+    bench
+        .until("no warning", |bench| bench.warnings().is_empty())
+        .await;
+}

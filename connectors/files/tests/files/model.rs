@@ -10,7 +10,6 @@ use std::{
     io::Write as _,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -80,6 +79,8 @@ struct Script {
     now: BTreeMap<String, String>,
     /// Paths of this round: what is between two versions of a path may be published or not, so each has only one.
     touched: BTreeSet<String>,
+    /// Files that are still being written, and what is missing of them.
+    open: Vec<(fs::File, String)>,
     seen: usize,
     model: Model,
     random: fastrand::Rng,
@@ -149,16 +150,14 @@ impl Script {
         self.log
             .push_str(&format!("{kind} {name:?} {:.20?}\n", content));
         match kind {
-            // Written in pieces, held open longer than `settle`.
+            // Written in pieces, and held open over whatever comes next.
             0 if !is_linked(&self.path(&name)) => {
                 let path = self.path(&name);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 let mut file = fs::File::create(&path).unwrap();
-                for piece in content.as_bytes().chunks(content.len() / 3 + 1) {
-                    file.write_all(piece).unwrap();
-                    std::thread::sleep(Duration::from_millis(40));
-                }
-                drop(file);
+                let (piece, rest) = content.split_at(content.len() / 3);
+                file.write_all(piece.as_bytes()).unwrap();
+                self.open.push((file, rest.to_owned()));
                 self.now.insert(name, content);
             }
             // Under a temporary name, then renamed: a rename replaces what was there.
@@ -253,6 +252,21 @@ impl Script {
         }
     }
 
+    /// Writes the rest of the files that are open: at once, or when whole scans went over their halves.
+    async fn finish_writing(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        if self.bench.is_running() && self.random.bool() {
+            self.bench.scanned(2).await;
+        }
+        for (mut file, rest) in self.open.drain(..) {
+            let (piece, rest) = rest.split_at(rest.len() / 2);
+            file.write_all(piece.as_bytes()).unwrap();
+            file.write_all(rest.as_bytes()).unwrap();
+        }
+    }
+
     async fn round(&mut self) {
         self.touched.clear();
         let crash = self.random.u8(0..4);
@@ -271,9 +285,17 @@ impl Script {
         if root_away {
             self.log.push_str("-- the root goes and comes\n");
             fs::rename(self.bench.inbox.path(), &away).unwrap();
-            std::thread::sleep(Duration::from_millis(self.random.u64(0..100)));
+            if self.bench.is_running() && self.random.bool() {
+                self.bench
+                    .until("the source to miss its root", |bench| {
+                        let warnings = bench.warnings();
+                        warnings.keys().any(|key| key.starts_with("missing:"))
+                    })
+                    .await;
+            }
             fs::rename(&away, self.bench.inbox.path()).unwrap();
         }
+        self.finish_writing().await;
         match crash {
             0 => self.bench.start(),
             1 => {
@@ -290,7 +312,8 @@ impl Script {
                 self.bench.start();
             }
             2 => {
-                tokio::time::sleep(Duration::from_millis(self.random.u64(0..150))).await;
+                // Before it has seen much, in the middle, or near the end.
+                self.bench.scanned(self.random.u64(0..3)).await;
                 self.bench.crash().await;
                 self.bench.start();
             }
@@ -329,6 +352,7 @@ async fn run(settings: Value, moves: bool) {
         bench: Bench::started(settings),
         now: BTreeMap::new(),
         touched: BTreeSet::new(),
+        open: Vec::new(),
         seen: 0,
         model: Model::default(),
         random: fastrand::Rng::with_seed(seed),

@@ -161,6 +161,22 @@ impl Bench {
         }
     }
 
+    /// Waits until `count` more scans of all folders ended.
+    pub(crate) async fn scanned(&self, count: u64) {
+        let scans = async || self.status().await["scans"].as_u64().unwrap();
+        let enough = scans().await + count;
+        let waited = tokio::time::timeout(DEADLINE, async {
+            while scans().await < enough {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        waited.await.expect("scans follow each other");
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.run.is_some()
+    }
+
     pub(crate) async fn status(&self) -> Value {
         let run = self.run.as_ref().unwrap();
         run.control("status", json!({})).await.unwrap()
