@@ -13,6 +13,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::mpsc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -117,23 +118,29 @@ fn latency(seconds: u64) {
         .spawn()
         .expect("the program starts");
     let lines = BufReader::new(tail.stdout.take().expect("piped")).lines();
-    let total = seconds * FILES_A_SECOND;
+    let (told, seen) = mpsc::sync_channel(1 << 16);
     let reader = std::thread::spawn(move || {
-        let mut seen = HashMap::new();
         for line in lines.map_while(Result::ok) {
             let now = SystemTime::now();
             let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-            if let Some(subject) = event["subject"].as_str() {
-                seen.insert(subject.to_owned(), now);
-            }
-            if seen.len() as u64 >= total {
-                break;
+            let subject = event["subject"].as_str().unwrap_or_default().to_owned();
+            if told.send((subject, now)).is_err() {
+                return;
             }
         }
-        seen
     });
     // `tail` shows what comes after it began to listen.
-    std::thread::sleep(Duration::from_secs(1));
+    let mut warm_up = 0;
+    while seen.recv_timeout(Duration::from_millis(200)).is_err() {
+        warm_up += 1;
+        assert!(warm_up < 300, "the log's reader sees nothing");
+        fs::write(
+            inbox.join(format!("warm-up {warm_up}")),
+            warm_up.to_string(),
+        )
+        .expect("room");
+    }
+    let total = seconds * FILES_A_SECOND;
     let start = Instant::now();
     let mut complete = HashMap::new();
     for n in 0..total {
@@ -143,26 +150,20 @@ fn latency(seconds: u64) {
         fs::write(inbox.join(&name), format!("{n}{}", "x".repeat(1000))).expect("room");
         complete.insert(name, SystemTime::now() + SETTLE);
     }
-    gateway.until_durable(total);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !reader.is_finished() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(10));
+    gateway.until_durable(total + warm_up);
+    let mut latencies = Vec::new();
+    while latencies.len() < complete.len() {
+        let Ok((name, at)) = seen.recv_timeout(Duration::from_secs(10)) else {
+            break;
+        };
+        if let Some(complete) = complete.get(&name) {
+            latencies.push(at.duration_since(*complete).unwrap_or_default().as_millis());
+        }
     }
-    if !reader.is_finished() {
-        println!("the log's reader did not see all {total} files");
-        let _ended = tail.kill();
-    }
-    let seen = reader.join().expect("no panic");
-    let mut latencies: Vec<_> = seen
-        .iter()
-        .filter_map(|(name, at)| {
-            let complete = complete.get(name)?;
-            Some(at.duration_since(*complete).unwrap_or_default().as_millis())
-        })
-        .collect();
     latencies.sort_unstable();
     let _ended = tail.kill();
     let _reaped = tail.wait();
+    reader.join().expect("no panic");
     let at = |share: f64| latencies[(((latencies.len() - 1) as f64) * share) as usize];
     println!(
         "{FILES_A_SECOND} files a second for {seconds} s, from settled to read from the log: p50 {} ms, p99 {} ms, max {} ms (bound: \
