@@ -1,4 +1,5 @@
 //! The whole gateway, as a process.
 
 mod crash;
+mod folders;
 mod outage;
