@@ -79,8 +79,13 @@ impl Folder {
     /// Starts `headgate run` and waits until it runs.
     pub(super) fn start(&self, arguments: &[&str]) -> Running {
         let mut command = self.command(&["run"]);
+        command.args(arguments);
+        self.start_with(command)
+    }
+
+    /// Starts a gateway by a command of one's own and waits until it runs.
+    pub(super) fn start_with(&self, mut command: Command) -> Running {
         let mut child = command
-            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -1,13 +1,20 @@
-//! What an operator is told of watched folders: `headgate files status`.
+//! What an operator is told of watched folders: `headgate files status`, and warnings that name the remedy.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::Write as _,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
+    path::Path,
+    process::Command,
 };
 
 use serde_json::Value;
 
-use super::process::{Ended, Folder, free_port, wait};
+use super::process::{Ended, Folder, Running, free_port, wait};
 
 fn config(admin: u16) -> String {
     format!(
@@ -128,4 +135,145 @@ fn files_are_counted_by_state_with_and_without_a_gateway() {
         "{shown}"
     );
     drop(writer);
+}
+
+/// All warnings of the running gateway, as one text.
+fn warnings(folder: &Folder) -> String {
+    let status = folder.run(&["status", "--json"]).expect(0).stdout;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    match &status["sources"][0]["warnings"] {
+        Value::Null => String::new(),
+        warnings => warnings.to_string(),
+    }
+}
+
+fn subjects(folder: &Folder) -> BTreeSet<String> {
+    let lines = folder
+        .run(&["tail", "--from-start", "--no-follow", "--json"])
+        .expect(0)
+        .stdout;
+    let subject = |line: &str| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        event["subject"].as_str().unwrap().to_owned()
+    };
+    lines.lines().map(subject).collect()
+}
+
+fn watching(more: &str) -> Folder {
+    Folder::with(&format!(
+        "http: {{ listen: 127.0.0.1:{} }}\nadmin: {{ listen: 127.0.0.1:{} }}\nsources:\n  inbox: {{ type: files, paths: [./inbox], settle: \
+         50ms, poll_interval: 300ms, {more} }}\n",
+        free_port(),
+        free_port()
+    ))
+}
+
+/// What lies in the way of the user that the gateway runs as, who is nobody here: root may read everything.
+#[test]
+fn what_may_not_be_read_is_named_with_its_remedy() {
+    let mode = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let folder = watching("scan_interval: 300ms");
+    folder.write("inbox/fine.txt", "1");
+    let secret = folder.write("inbox/secret.txt", "2");
+    let closed = folder.write("inbox/closed/inside.txt", "3");
+    let closed = closed.parent().unwrap();
+    mode(&secret, 0o000);
+    mode(closed, 0o000);
+    mode(folder.path(), 0o777);
+    let mut command = folder.command(&["run"]);
+    // Whoever makes a file owns it.
+    if fs::metadata(&secret).unwrap().uid() == 0 {
+        command.uid(65534).gid(65534);
+    }
+    let running = folder.start_with(command);
+    wait(
+        || {
+            let told = warnings(&folder);
+            let named = [
+                "inbox/secret.txt: ",
+                "inbox/closed: ",
+                "let the user that Headgate runs as read it",
+            ];
+            named.iter().all(|words| told.contains(words)).then_some(())
+        },
+        || warnings(&folder),
+    );
+    assert_eq!(subjects(&folder), BTreeSet::from(["fine.txt".to_owned()]));
+    mode(&secret, 0o644);
+    mode(closed, 0o755);
+    wait(
+        || (subjects(&folder).len() == 3 && warnings(&folder).is_empty()).then_some(()),
+        || format!("{:?} {}", subjects(&folder), warnings(&folder)),
+    );
+    // The folder itself.
+    mode(&folder.path().join("inbox"), 0o000);
+    wait(
+        || warnings(&folder).contains("./inbox: ").then_some(()),
+        || warnings(&folder),
+    );
+    mode(&folder.path().join("inbox"), 0o755);
+    folder.write("inbox/late.txt", "4");
+    wait(
+        || (subjects(&folder).len() == 4 && warnings(&folder).is_empty()).then_some(()),
+        || format!("{:?} {}", subjects(&folder), warnings(&folder)),
+    );
+    assert!(running.stop().success());
+}
+
+/// A namespace of its own has few inotify watches, so that nobody else runs out of them.
+fn with_watches(folder: &Folder, watches: u32) -> Running {
+    let mut command = folder.command(&[]);
+    let script = format!("echo {watches} > /proc/sys/user/max_inotify_watches && exec \"$0\" run");
+    let program = command.get_program().to_owned();
+    command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--", "sh", "-c", &script])
+        .arg(program)
+        .current_dir(folder.path());
+    folder.start_with(command)
+}
+
+#[test]
+fn without_inotify_watches_folders_are_scanned_and_the_remedy_is_told() {
+    let remedy = "sysctl fs.inotify.max_user_watches=";
+    // Too few for what is there at the start, and too few for what comes later.
+    for early in [true, false] {
+        let folder = watching("scan_interval: 500ms");
+        fs::create_dir(folder.path().join("inbox")).unwrap();
+        let fill = || {
+            for n in 0..6 {
+                folder.write(&format!("inbox/{n}/deep/file.txt"), &n.to_string());
+            }
+        };
+        if early {
+            fill();
+        }
+        let running = with_watches(&folder, 3);
+        if !early {
+            folder.write("inbox/first.txt", "first");
+            wait(
+                || (subjects(&folder).len() == 1).then_some(()),
+                || running.said.text(),
+            );
+            assert_eq!(warnings(&folder), "");
+            fill();
+        }
+        wait(
+            || warnings(&folder).contains(remedy).then_some(()),
+            || warnings(&folder),
+        );
+        let expected = if early { 6 } else { 7 };
+        wait(
+            || (subjects(&folder).len() == expected).then_some(()),
+            || format!("{:?}", subjects(&folder)),
+        );
+        folder.write("inbox/5/deep/later.txt", "later");
+        wait(
+            || subjects(&folder).contains("5/deep/later.txt").then_some(()),
+            || format!("{:?}", subjects(&folder)),
+        );
+        assert!(running.stop().success());
+    }
 }
