@@ -2,11 +2,13 @@
 //! `cargo bench --bench pipeline`.
 //!
 //! Rounds are interleaved, so that what slows the machine slows all alike; the table shows medians and spreads. What building and
-//! dropping the batch costs is measured as a row of its own and taken off the others.
+//! dropping the batch costs is measured as a row of its own and taken off the others. A row that has a bound is compared with a
+//! bare row round by round: the difference of what both cost in the same round.
+
+mod harness;
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
 use headgate::pipeline::step::EventStep;
 use headgate::pipeline::{LaneContext, LayerStates, PipelineBatch, Step, stack::PipelinePlan};
@@ -16,6 +18,11 @@ use serde_json::{Value, json};
 const EVENTS: usize = 256;
 const ROUNDS: usize = 15;
 const REPEAT: usize = 40;
+
+/// The most that a layer may cost over the library that it wraps.
+const OVER_BARE: f64 = 300.0;
+/// What a realistic stack should cost.
+const REALISTIC: f64 = 12_000.0;
 
 type Row = (&'static str, Box<dyn Fn(PipelineBatch) -> PipelineBatch>);
 
@@ -28,34 +35,79 @@ fn main() {
     let mut measured = vec![Vec::new(); rows.len()];
     for _ in 0..ROUNDS {
         for ((_, each), times) in rows.iter().zip(&mut measured) {
-            let started = Instant::now();
+            let started = harness::cpu_of_self();
             for _ in 0..REPEAT {
                 black_box(each(PipelineBatch::new(Arc::clone(&lane), events.clone())));
             }
-            times.push(started.elapsed().as_secs_f64() * 1e9 / (REPEAT * EVENTS) as f64);
+            let cpu = harness::cpu_of_self() - started;
+            times.push(cpu.as_secs_f64() * 1e9 / (REPEAT * EVENTS) as f64);
         }
     }
-    let median = |times: &mut Vec<f64>| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    };
-    let base = median(&mut measured[0]);
     println!(
-        "data {} bytes, batches of {EVENTS}, {ROUNDS} interleaved rounds; nanoseconds an event\n",
+        "data {} bytes, batches of {EVENTS}, {ROUNDS} interleaved rounds; nanoseconds of CPU (user and system) an event\n",
         sample().data.len()
     );
-    println!("{:<58} {:>8}   spread", "", "median");
-    for ((name, _), times) in rows.iter().zip(&mut measured) {
-        let middle = median(times);
-        let off = if *name == rows[0].0 { 0.0 } else { base };
-        println!(
-            "{name:<58} {:>8.0}   {:.0}–{:.0}",
-            middle - off,
-            times[0] - off,
-            times[times.len() - 1] - off
+    println!("{:<62} {:>8}   spread", "", "median");
+    let bare = measured[0].clone();
+    show(rows[0].0, bare.clone());
+    for ((name, _), times) in rows.iter().zip(&measured).skip(1) {
+        show(name, minus(times, &bare));
+    }
+    println!();
+    let times = |wanted: &str| {
+        let at = rows.iter().position(|(name, _)| name.trim() == wanted);
+        &measured[at.expect("it is a row")]
+    };
+    let bound = |what: &str, times: Vec<f64>, most: f64| {
+        let verdict = if spread(&times).1 <= most {
+            "kept"
+        } else {
+            "MISSED"
+        };
+        show(&format!("{what}: at most {most:.0}: {verdict}"), times);
+    };
+    bound(
+        "validate, over bare",
+        minus(times("validate"), times(BARE_VALIDATE)),
+        OVER_BARE,
+    );
+    #[cfg(feature = "vrl")]
+    {
+        bound(
+            "transform, over bare",
+            minus(times("transform"), times(BARE_TRANSFORM)),
+            OVER_BARE,
         );
+        bound("a realistic stack", minus(times(STACK), &bare), REALISTIC);
     }
 }
+
+/// Round by round.
+fn minus(times: &[f64], less: &[f64]) -> Vec<f64> {
+    times
+        .iter()
+        .zip(less)
+        .map(|(time, less)| time - less)
+        .collect()
+}
+
+/// Lowest, median, highest.
+fn spread(times: &[f64]) -> (f64, f64, f64) {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    (times[0], times[times.len() / 2], times[times.len() - 1])
+}
+
+fn show(name: &str, times: Vec<f64>) {
+    let (lowest, median, highest) = spread(&times);
+    println!("{name:<62} {median:>8.0}   {lowest:.0}–{highest:.0}");
+}
+
+const BARE_VALIDATE: &str = "bare: serde_json parse + jsonschema";
+#[cfg(feature = "vrl")]
+const BARE_TRANSFORM: &str = "bare: serde_json parse + vrl + serde_json write";
+#[cfg(feature = "vrl")]
+const STACK: &str = "a realistic stack (filter, transform, validate, dedup, set)";
 
 fn rows(folder: &std::path::Path) -> Vec<Row> {
     let validator = jsonschema::validator_for(&schema()).expect("a schema");
@@ -122,6 +174,22 @@ fn rows(folder: &std::path::Path) -> Vec<Row> {
             ),
         ),
         (
+            "redact: mask one member",
+            layers(
+                &[json!({"redact": {"fields": ["/customer/name"], "keep_last": 2}})],
+                folder,
+            ),
+        ),
+        (
+            "redact: hash one member",
+            layers(
+                &[
+                    json!({"redact": {"fields": ["/customer/name"], "with": "hash", "key": "a key of enough characters"}}),
+                ],
+                folder,
+            ),
+        ),
+        (
             "max_age",
             layers(&[json!({"max_age": {"age": "10000d"}})], folder),
         ),
@@ -160,8 +228,9 @@ fn rows(folder: &std::path::Path) -> Vec<Row> {
             bare_vrl(transform),
         ));
     }
+    #[cfg(feature = "vrl")]
     rows.push((
-        "a realistic stack (filter, transform, validate, dedup, set)",
+        STACK,
         layers(
             &[
                 json!({"filter": {"keep": "%type != \"ping.v1\""}}),
@@ -261,10 +330,12 @@ fn sample() -> Envelope {
     let line =
         |n: u32| format!(r#"{{"sku":"article-{n:04}","count":{n},"price":"{n}.50","tax":0.19}}"#);
     let data = format!(
-        r#"{{"id":"2026-000017","total":"1200.50","currency":"EUR","customer":{{"id":4711,"name":"Octo Cat GmbH","city":"Hamburg","country":"DE"}},"lines":[{},{},{}],"note":"to be paid within fourteen days","address":{{"street":"Gasse 1","zip":"20095"}},"paid":false,"reminder":null}}"#,
+        r#"{{"id":"2026-000017","total":"1200.50","currency":"EUR","customer":{{"id":4711,"name":"Octo Cat GmbH","city":"Hamburg","country":"DE"}},"lines":[{},{},{},{},{}],"note":"to be paid within fourteen days","address":{{"street":"Alter Steinweg 11b, Hinterhaus","zip":"20095"}},"paid":false,"reminder":null}}"#,
         line(1),
         line(2),
-        line(3)
+        line(3),
+        line(4),
+        line(5)
     );
     let time = "2026-01-31T12:00:00Z".parse().expect("an instant");
     let mut event = Envelope::new(

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Context;
 use super::exit::{Done, Failure};
-use super::output::Colour;
+use super::output::{Colour, Output};
 use crate::config::{Loader, document};
 use crate::trial::{Case, CaseFile, Failed, Outcome, Report, Trial, compare, diff, junit};
 
@@ -148,72 +148,120 @@ fn try_case(
         result,
         took: started.elapsed(),
     };
-    let out = context.out;
-    let verdict = match report.result {
-        Ok(()) => out.paint(Colour::Good, "pass"),
-        Err(_) => out.paint(Colour::Bad, "FAIL"),
-    };
-    out.line(&format!(
-        "{verdict} {} {}",
-        out.paint(Colour::Quiet, &report.file),
-        report.name
-    ))?;
-    if let (true, Ok(outcome)) = (steps, &outcome) {
-        show_steps(outcome, context)?;
-    }
-    match &report.result {
-        Ok(()) => {}
-        Err(Failed::Error(message)) => out.line(&format!("     {message}"))?,
-        Err(Failed::Mismatch(mismatch)) => {
-            out.line(&format!(
-                "     {} expected, {} came",
-                out.paint(Colour::Bad, "-"),
-                out.paint(Colour::Good, "+")
-            ))?;
-            for (sign, line) in diff(mismatch) {
-                let line = format!("   {sign} {line}");
-                out.line(&match sign {
-                    '-' => out.paint(Colour::Bad, &line),
-                    '+' => out.paint(Colour::Good, &line),
-                    _ => line,
-                })?;
-            }
-        }
+    let shown_steps = outcome.as_ref().ok().filter(|_| steps);
+    for line in lines(context.out, &report, shown_steps) {
+        context.out.line(&line)?;
     }
     Ok(report)
 }
 
-fn show_steps(outcome: &Outcome, context: &Context) -> Done {
-    let out = context.out;
+/// What is told about a case: the verdict, the events after each step if they are wanted, and what is wrong.
+fn lines(out: Output, report: &Report, steps: Option<&Outcome>) -> Vec<String> {
+    let verdict = match report.result {
+        Ok(()) => out.paint(Colour::Good, "pass"),
+        Err(_) => out.paint(Colour::Bad, "FAIL"),
+    };
+    let file = out.paint(Colour::Quiet, &report.file);
+    let mut lines = vec![format!("{verdict} {file} {}", report.name)];
+    if let Some(outcome) = steps {
+        show_steps(outcome, out, &mut lines);
+    }
+    match &report.result {
+        Ok(()) => {}
+        Err(Failed::Error(message)) => lines.push(format!("     {message}")),
+        Err(Failed::Mismatch(mismatch)) => {
+            lines.push(format!(
+                "     {} expected, {} came",
+                out.paint(Colour::Bad, "-"),
+                out.paint(Colour::Good, "+")
+            ));
+            lines.extend(diff(mismatch).into_iter().map(|(sign, line)| {
+                let line = format!("   {sign} {line}");
+                match sign {
+                    '-' => out.paint(Colour::Bad, &line),
+                    '+' => out.paint(Colour::Good, &line),
+                    _ => line,
+                }
+            }));
+        }
+    }
+    lines
+}
+
+fn show_steps(outcome: &Outcome, out: Output, lines: &mut Vec<String>) {
     // Behind the last one, the route, events are records of sinks.
     for (index, seen) in outcome.seen.iter().enumerate() {
-        out.line(&format!("  {}", out.paint(Colour::Attention, &seen.step)))?;
+        lines.push(format!("  {}", out.paint(Colour::Attention, &seen.step)));
         for letter in &seen.dead_letters {
             let text = format!("dead letter: {}: {}", letter.reason, letter.message);
-            out.line(&format!(
-                "    {}",
-                out.paint(Colour::Bad, &text.replace('\n', "\n    "))
-            ))?;
+            let text = text.replace('\n', "\n    ");
+            lines.push(format!("    {}", out.paint(Colour::Bad, &text)));
         }
         for event in &seen.events {
             let mut line = Vec::new();
             headgate_sdk::envelope::json::write(event, &mut line);
-            out.line(&format!("    {}", String::from_utf8_lossy(&line)))?;
+            lines.push(format!("    {}", String::from_utf8_lossy(&line)));
         }
         let routed = index + 1 >= outcome.seen.len();
         if seen.events.is_empty() && seen.dead_letters.is_empty() && !routed {
-            out.line(&format!(
-                "    {}",
-                out.paint(Colour::Quiet, "nothing left here")
-            ))?;
+            let nothing = out.paint(Colour::Quiet, "nothing left here");
+            lines.push(format!("    {nothing}"));
         }
     }
     for (sink, records) in &outcome.sinks {
         for record in records {
             let key = record.key.as_deref().unwrap_or("(none)");
             let text = format!("{sink}: topic {}, key {key}", record.topic);
-            out.line(&format!("  {}", out.paint(Colour::Good, &text)))?;
+            lines.push(format!("  {}", out.paint(Colour::Good, &text)));
         }
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial::Mismatch;
+
+    /// The escape sequences of a terminal as words.
+    fn spelt(lines: &[String]) -> String {
+        let colours = [
+            ("\u{1b}[32m", "<green>"),
+            ("\u{1b}[31m", "<red>"),
+            ("\u{1b}[2m", "<dim>"),
+            ("\u{1b}[0m", "</>"),
+        ];
+        colours.iter().fold(lines.join("\n"), |text, (code, word)| {
+            text.replace(code, word)
+        })
+    }
+
+    #[test]
+    fn a_difference_is_coloured_on_a_terminal() {
+        let report = Report {
+            file: "a.test.yaml".into(),
+            name: "orders go to main".into(),
+            result: Err(Failed::Mismatch(Mismatch {
+                expected: "{\n  \"key\": \"1\"\n}\n".into(),
+                actual: "{\n  \"key\": \"2\"\n}\n".into(),
+            })),
+            took: std::time::Duration::ZERO,
+        };
+        let terminal = Output {
+            is_terminal: true,
+            colours: true,
+        };
+        insta::assert_snapshot!(spelt(&lines(terminal, &report, None)), @r#"
+        <red>FAIL</> <dim>a.test.yaml</> orders go to main
+             <red>-</> expected, <green>+</> came
+             {
+        <red>   -   "key": "1"</>
+        <green>   +   "key": "2"</>
+             }
+        "#);
+        let pipe = Output {
+            is_terminal: false,
+            colours: false,
+        };
+        assert!(!lines(pipe, &report, None).join("").contains('\u{1b}'));
+    }
 }

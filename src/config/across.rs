@@ -8,7 +8,7 @@ use super::load::{Judge, entries};
 use super::model::{Config, DEFAULT_PIPELINE, DEFAULT_SINK};
 use super::suggest::{nearest, one_of};
 use super::tree::{Node, Pointer};
-use crate::pipeline::{Step, rate_limit::OnLimit};
+use crate::pipeline::{Step, rate_limit::OnLimit, set::misspelt};
 
 /// Reports names that point nowhere, things given twice, and what nobody uses.
 pub(super) fn across(judge: &mut Judge<'_>, config: &Config) {
@@ -46,18 +46,45 @@ fn one_claim_check(judge: &mut Judge<'_>, config: &Config) {
 fn types_are_facts(judge: &mut Judge<'_>) {
     let root = judge.root();
     for (_, at, source) in entries(root, "sources") {
-        let Some(name) = source.get("event_type").and_then(Node::text) else {
-            continue;
-        };
-        if let Some(verb) = name.split('.').find(|word| IMPERATIVES.contains(word)) {
-            judge.warn(
-                &at.join("event_type"),
-                format!(
-                    "`{name}` tells somebody to `{verb}`; an event is a fact: name what happened, like `invoice.received.v1`"
-                ),
-            );
+        for key in ["event_type", "record_type"] {
+            is_fact(judge, &at.join(key), source.get(key));
         }
     }
+    for (at, step) in steps(root) {
+        let fields = step.get("set").and_then(|set| set.get("fields"));
+        let at = at.join("set").join("fields").join("type");
+        is_fact(judge, &at, fields.and_then(|fields| fields.get("type")));
+    }
+}
+
+fn is_fact(judge: &mut Judge<'_>, at: &Pointer, name: Option<&Node>) {
+    let Some(name) = name.and_then(Node::text) else {
+        return;
+    };
+    if let Some(verb) = name.split('.').find(|word| IMPERATIVES.contains(word)) {
+        judge.warn(
+            at,
+            format!(
+                "`{name}` tells somebody to `{verb}`; an event is a fact: name what happened, like `invoice.received.v1`"
+            ),
+        );
+    }
+}
+
+/// The steps of all pipelines, with their places.
+fn steps(root: &Node) -> Vec<(Pointer, &Node)> {
+    let short = root
+        .get("pipeline")
+        .map(|node| ("", Pointer::new(["pipeline"]), node));
+    entries(root, "pipelines")
+        .chain(short)
+        .flat_map(|(_, at, pipeline)| {
+            let steps = pipeline.items().iter().enumerate();
+            steps
+                .map(move |(n, step)| (at.join(n), step))
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// Verbs that commands are made of.
@@ -124,20 +151,15 @@ fn pipelines_exist(judge: &mut Judge<'_>) {
 fn sinks_exist(judge: &mut Judge<'_>) {
     let root = judge.root();
     let known = names(root, "sink", "sinks", DEFAULT_SINK);
-    let short = root
-        .get("pipeline")
-        .map(|node| ("", Pointer::new(["pipeline"]), node));
-    for (_, at, pipeline) in entries(root, "pipelines").chain(short) {
-        for (n, step) in pipeline.items().iter().enumerate() {
-            let Some(route) = step.get("route") else {
-                continue;
-            };
-            let at = at.join(n).join("route");
-            listed_sinks_exist(judge, &at, route, &known);
-            let rules = route.get("rules").map(Node::items).unwrap_or_default();
-            for (m, rule) in rules.iter().enumerate() {
-                listed_sinks_exist(judge, &at.join("rules").join(m), rule, &known);
-            }
+    for (at, step) in steps(root) {
+        let Some(route) = step.get("route") else {
+            continue;
+        };
+        let at = at.join("route");
+        listed_sinks_exist(judge, &at, route, &known);
+        let rules = route.get("rules").map(Node::items).unwrap_or_default();
+        for (m, rule) in rules.iter().enumerate() {
+            listed_sinks_exist(judge, &at.join("rules").join(m), rule, &known);
         }
     }
 }
@@ -165,6 +187,21 @@ pub(super) fn step(judge: &mut Judge<'_>, at: &Pointer, step: &Step) {
         Step::Route(route) => {
             for (rule, message) in route.unreachable_rules() {
                 judge.key(&at.join("route").join("rules").join(rule), message);
+            }
+        }
+        Step::Filter(filter) => {
+            for name in filter.equals.keys() {
+                if let Some(known) = misspelt(name) {
+                    judge.key(
+                        &at.join("filter").join("equals").join(name),
+                        format!("there is no attribute `{name}`, so that no event matches; did you mean `{known}`?"),
+                    );
+                }
+            }
+        }
+        Step::Redact(redact) => {
+            if let Some((key, message)) = redact.contradiction() {
+                judge.value(&at.join("redact").join(key), message);
             }
         }
         Step::Validate(validate) => {

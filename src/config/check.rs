@@ -1,6 +1,7 @@
 //! The whole tree against the schema.
 
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 use headgate_sdk::config::{ByteSize, HumanDuration, Rate, Secret};
 use jsonschema::{Draft, Validator};
@@ -8,33 +9,26 @@ use serde_json::Value as Json;
 
 use super::explain::explain;
 use super::load::Judge;
+use crate::pipeline::{json::Pointer, redact::Field, route::Template, set::Place};
 
 /// A named form of text, and what is wrong with a text that does not have it.
 type Format = (&'static str, fn(&str) -> Result<(), String>);
 
 /// The formats that this schema uses beyond JSON Schema's own.
-const FORMATS: [Format; 6] = [
-    (HumanDuration::FORMAT, |text| {
-        text.parse::<HumanDuration>()
-            .map(drop)
-            .map_err(|error| error.to_string())
-    }),
-    (ByteSize::FORMAT, |text| {
-        text.parse::<ByteSize>()
-            .map(drop)
-            .map_err(|error| error.to_string())
-    }),
-    (Rate::FORMAT, |text| {
-        text.parse::<Rate>()
-            .map(drop)
-            .map_err(|error| error.to_string())
-    }),
+const FORMATS: [Format; 10] = [
+    (HumanDuration::FORMAT, refusal::<HumanDuration>),
+    (ByteSize::FORMAT, refusal::<ByteSize>),
+    (Rate::FORMAT, refusal::<Rate>),
     (Secret::FORMAT, |text| match text.is_empty() {
         true => {
             Err("the secret is empty; a secret that everybody knows protects nothing".to_owned())
         }
         false => Ok(()),
     }),
+    (Template::FORMAT, refusal::<Template>),
+    (Place::FORMAT, refusal::<Place>),
+    (Field::FORMAT, refusal::<Field>),
+    (Pointer::FORMAT, refusal::<Pointer>),
     ("socket-address", |text| {
         text.parse::<SocketAddr>()
             .map(drop)
@@ -49,6 +43,13 @@ const FORMATS: [Format; 6] = [
         )),
     }),
 ];
+
+/// What is wrong with `text` as a `T`.
+fn refusal<T: FromStr<Err: ToString>>(text: &str) -> Result<(), String> {
+    text.parse::<T>()
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
 
 /// What is wrong with `text` under `format`, in words.
 pub(super) fn format_message(format: &str, text: &str) -> Option<String> {

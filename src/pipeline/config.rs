@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    dedup, filter, keep_fields, max_age, max_hops, rate_limit, remove, rename, route, set,
+    dedup, filter, keep_fields, max_age, max_hops, rate_limit, redact, remove, rename, route, set,
     step::EventStep, transform, validate,
 };
 
@@ -30,6 +30,8 @@ pub enum Step {
     Rename(rename::Config),
     /// Keeps what is named of JSON data.
     KeepFields(keep_fields::Config),
+    /// Masks, hashes or takes away what others must not read.
+    Redact(redact::Config),
     /// Checks JSON data against a JSON Schema.
     Validate(validate::Config),
     /// Drops events whose key another event had before.
@@ -56,6 +58,7 @@ impl Step {
             Self::Remove(config) => ("remove", config.name.as_ref()),
             Self::Rename(config) => ("rename", config.name.as_ref()),
             Self::KeepFields(config) => ("keep_fields", config.name.as_ref()),
+            Self::Redact(config) => ("redact", config.name.as_ref()),
             Self::Validate(config) => ("validate", config.name.as_ref()),
             Self::Dedup(config) => ("dedup", config.name.as_ref()),
             Self::MaxAge(config) => ("max_age", config.name.as_ref()),
@@ -81,6 +84,7 @@ impl Step {
             Self::Remove(config) => Arc::new(remove::RemoveStep::new(config, name)),
             Self::Rename(config) => Arc::new(rename::RenameStep::new(config, name)),
             Self::KeepFields(config) => Arc::new(keep_fields::KeepFieldsStep::new(config, name)),
+            Self::Redact(config) => Arc::new(redact::RedactStep::new(config, name)),
             Self::Validate(config) => Arc::new(validate::ValidateStep::new(config, name)),
             Self::MaxAge(config) => Arc::new(max_age::MaxAgeStep::new(config, name)),
             Self::MaxHops(config) => Arc::new(max_hops::MaxHopsStep::new(config, name)),

@@ -20,6 +20,7 @@ pub mod keep_fields;
 pub mod max_age;
 pub mod max_hops;
 pub mod rate_limit;
+pub mod redact;
 pub mod remove;
 pub mod rename;
 pub mod retry;

@@ -108,7 +108,7 @@ impl PipelinePlan {
         let mut stack = BoxService::new(routing.layer(deliver));
         for (name, step) in self.steps.iter().rev() {
             stack = match (step, step.event_step(name)) {
-                // filter, transform, set, remove, rename, keep_fields, validate, max_age, max_hops
+                // filter, transform, set, remove, rename, keep_fields, redact, validate, max_age, max_hops
                 (_, Some(each_event)) => BoxService::new(StepLayer::new(each_event).layer(stack)),
                 (Step::Dedup(config), _) => {
                     BoxService::new(self.dedup(config, name, &cx.states).layer(stack))

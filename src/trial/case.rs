@@ -45,7 +45,8 @@ pub struct EventSpec(Map<String, Value>);
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
-    /// By sink: the records, each with those of its parts that matter: `topic`, `key`, `headers`, `data`, `text` and attributes.
+    /// By sink: the records, each with those of its parts that matter: `topic`, `key`, `headers`, `data`, `text`, attributes, and
+    /// JSON pointers into the data (`/customer/id`). An expected `null` is a part that must not be there.
     #[serde(default)]
     pub sinks: Option<BTreeMap<String, Vec<Map<String, Value>>>>,
     /// That nothing comes out at all.

@@ -168,6 +168,10 @@ fn part(record: &Record, name: &str) -> Value {
             .bytes()
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
             .into(),
+        pointer if pointer.starts_with('/') => data(&record.envelope)
+            .pointer(pointer)
+            .cloned()
+            .unwrap_or_default(),
         attribute => {
             let mut found = Value::Null;
             record.envelope.for_each_attribute(|known| {

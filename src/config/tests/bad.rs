@@ -39,7 +39,7 @@ sinks:
         headgate.yaml:13:52: sources.ledger.tables: a list is expected; write `[public.accounts]`
         headgate.yaml:13:79: sources.ledger.pipeline: there is no pipeline `pii`; write `default`, or add `pii` under `pipelines`
         headgate.yaml:16:7: pipelines.default[0].filtr: unknown key; did you mean `filter`?
-        headgate.yaml:17:7: pipelines.default[1]: holds several keys, but needs exactly one of `dedup`, `filter`, `keep_fields`, `max_age`, `max_hops`, `rate_limit`, `remove`, `rename`, `route`, `set`, `transform` or `validate`; start the next with a `-` of its own, or indent what belongs to `rate_limit`
+        headgate.yaml:17:7: pipelines.default[1]: holds several keys, but needs exactly one of `dedup`, `filter`, `keep_fields`, `max_age`, `max_hops`, `rate_limit`, `redact`, `remove`, `rename`, `route`, `set`, `transform` or `validate`; start the next with a `-` of its own, or indent what belongs to `rate_limit`
         headgate.yaml:17:28: pipelines.default[1].rate_limit.limit: `100 per minute` is not a rate; write a number, a slash and a period, such as `100/minute`
         headgate.yaml:17:54: pipelines.default[1].rate_limit.on_limit: unknown value `drop`; write `reject`, `wait` or `dead_letter`
         headgate.yaml:19:36: pipelines.default[2].route.sinks[0]: there is no sink `mian`; did you mean `main`?

@@ -3,6 +3,7 @@
 mod bad;
 mod checked_in;
 mod good;
+mod pipeline;
 
 use std::path::Path;
 

@@ -40,7 +40,7 @@ impl DedupStep {
         changes
     }
 
-    fn one(&self, event: &Envelope, now: Timestamp, changes: &mut Vec<Entry>) -> Verdict {
+    fn one(&self, event: &mut Envelope, now: Timestamp, changes: &mut Vec<Entry>) -> Verdict {
         let key = match self.config.key.of(event) {
             Ok(Some(key)) => key,
             Ok(None) => {

@@ -25,7 +25,7 @@ impl FilterStep {
         }
     }
 
-    fn judge(&self, event: &Envelope) -> Verdict {
+    fn judge(&self, event: &mut Envelope) -> Verdict {
         if !matches(&self.config.equals, event) {
             return Verdict::Drop;
         }

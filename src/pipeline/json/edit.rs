@@ -19,6 +19,9 @@ pub enum EditError {
         "`{0}` cannot be reached: something on the way is neither an object nor an array with that place"
     )]
     Unreachable(String),
+    /// A pattern means more values than one event should have.
+    #[error("`{0}` means more than {1} values in this event: split it before this step")]
+    TooMany(String, usize),
     /// The new place is taken.
     #[error("`{0}` exists already")]
     Taken(String),
@@ -75,8 +78,13 @@ pub fn remove(text: &str, pointer: &Pointer) -> Result<Option<String>, EditError
     let Some((index, member)) = child(text, at, last, pointer)? else {
         return Ok(None);
     };
+    Ok(Some(splice(text, removal(bytes, at, index, &member), "")))
+}
+
+/// What is cut where the member `index` of the value at `at` is taken away: its name, its value and one comma.
+pub(super) fn removal(bytes: &[u8], at: usize, index: usize, member: &Member) -> Range<usize> {
     let after = skip_blank(bytes, member.value.end);
-    let cut = if bytes.get(after) == Some(&b',') {
+    if bytes.get(after) == Some(&b',') {
         member.start()..skip_blank(bytes, after + 1)
     } else if index > 0 {
         // The last one: the comma before it goes, too.
@@ -86,8 +94,7 @@ pub fn remove(text: &str, pointer: &Pointer) -> Result<Option<String>, EditError
         previous..member.value.end
     } else {
         member.start()..member.value.end
-    };
-    Ok(Some(splice(text, cut, "")))
+    }
 }
 
 /// Moves the value at `from` to `to`; within one object only the name changes. `None` if there is nothing at `from`.
@@ -180,7 +187,7 @@ fn keep_object(
 }
 
 /// The child `segment` of the value at `at` and its index; `None` if there is none.
-fn child(
+pub(super) fn child(
     text: &str,
     at: usize,
     segment: &str,

@@ -8,10 +8,13 @@ use serde::Deserialize;
 /// A place in JSON data: `/customer/id`, `/items/0`; `~1` is a slash in a name, `~0` a tilde. Never the whole document.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("format" = Self::FORMAT))]
 pub struct Pointer(Vec<String>);
 
 impl Pointer {
+    /// The `format` under which the JSON Schema announces a pointer.
+    pub const FORMAT: &'static str = "data-pointer";
+
     /// The names on the way, at least one.
     #[must_use]
     pub fn segments(&self) -> &[String] {

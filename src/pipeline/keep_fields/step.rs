@@ -30,7 +30,10 @@ impl KeepFieldsStep {
 impl EventStep for KeepFieldsStep {
     fn apply(&self, batch: &mut PipelineBatch) {
         self.head.run(batch, |event| {
-            match json::text_of(event).and_then(|text| json::keep(text, &self.fields)) {
+            let kept = json::check(event)
+                .and_then(|()| json::text_of(event))
+                .and_then(|text| json::keep(text, &self.fields));
+            match kept {
                 Ok(text) => {
                     event.data = Data::json(text);
                     Verdict::Pass

@@ -4,8 +4,9 @@ use headgate_sdk::{Data, Envelope, Str};
 
 use super::Config;
 use crate::pipeline::{
-    PipelineBatch, json,
-    set::Place,
+    PipelineBatch,
+    json::{self, EditError},
+    set::{Place, change_attributes},
     step::{EventStep, Head, Verdict},
 };
 
@@ -26,40 +27,40 @@ impl RemoveStep {
         }
     }
 
-    fn remove(&self, event: &mut Envelope) -> Verdict {
+    /// All or nothing.
+    fn remove(&self, event: &mut Envelope) -> Result<(), (&'static str, String)> {
+        let edit_failed = |error: EditError| ("invalid_data", error.to_string());
         let mut text: Option<String> = None;
         for place in &self.fields {
             let Place::Data(pointer) = place else {
                 continue;
             };
-            let current = match text.as_deref().map_or_else(|| json::text_of(event), Ok) {
-                Ok(current) => current,
-                Err(error) => return Verdict::fail("invalid_data", error.to_string()),
+            json::check(event).map_err(edit_failed)?;
+            let current = match &text {
+                Some(text) => text.as_str(),
+                None => json::text_of(event).map_err(edit_failed)?,
             };
-            match json::remove(current, pointer) {
-                Ok(Some(edited)) => text = Some(edited),
-                Ok(None) => {}
-                Err(error) => return Verdict::fail("invalid_data", error.to_string()),
+            if let Some(edited) = json::remove(current, pointer).map_err(edit_failed)? {
+                text = Some(edited);
             }
         }
-        let mut changed = event.clone();
-        for place in &self.fields {
-            if let Place::Attribute(name) = place
-                && let Err(error) = changed.set_attribute(name, None)
-            {
-                return Verdict::fail("invalid_attribute", error.to_string());
-            }
-        }
-        *event = changed;
+        let mut attributes = self.fields.iter().filter_map(|place| match place {
+            Place::Attribute(name) => Some((name.as_str(), None)),
+            Place::Data(_) => None,
+        });
+        change_attributes(event, &mut attributes)?;
         if let Some(text) = text {
             event.data = Data::json(text);
         }
-        Verdict::Pass
+        Ok(())
     }
 }
 
 impl EventStep for RemoveStep {
     fn apply(&self, batch: &mut PipelineBatch) {
-        self.head.run(batch, |event| self.remove(event));
+        self.head.run(batch, |event| match self.remove(event) {
+            Ok(()) => Verdict::Pass,
+            Err((reason, message)) => Verdict::fail(reason, message),
+        });
     }
 }

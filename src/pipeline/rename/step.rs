@@ -30,7 +30,8 @@ impl RenameStep {
         }
     }
 
-    fn rename(&self, event: &Envelope) -> Result<Option<String>, EditError> {
+    fn rename(&self, event: &mut Envelope) -> Result<Option<String>, EditError> {
+        json::check(event)?;
         let mut text: Option<String> = None;
         for (from, to) in &self.fields {
             let current = text.as_deref().map_or_else(|| json::text_of(event), Ok)?;

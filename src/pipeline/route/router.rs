@@ -90,13 +90,16 @@ impl Router {
     /// Adds the records that `event` becomes, or its dead letter.
     pub fn route(
         &mut self,
-        event: Envelope,
+        mut event: Envelope,
         lane: &str,
         records: &mut Vec<RoutedRecord>,
         rejected: &mut Vec<DeadLetter>,
     ) {
         self.places.clear();
-        if let Err((reason, message)) = self.find(&event, lane) {
+        let found = self.find(&mut event, lane);
+        // Nobody behind the route looks into the data, and sinks may hold it for long.
+        event.data.forget_parsed();
+        if let Err((reason, message)) = found {
             // All or nothing: a dead letter that is retried goes by all rules again.
             rejected.push(DeadLetter::new(event, self.step.clone(), reason, message));
             return;
@@ -112,7 +115,7 @@ impl Router {
     }
 
     /// Collects the places that `event` goes to.
-    fn find(&mut self, event: &Envelope, lane: &str) -> Result<(), Refusal> {
+    fn find(&mut self, event: &mut Envelope, lane: &str) -> Result<(), Refusal> {
         let mut matched = false;
         for (types, when, destination) in &mut self.rules {
             if !types.includes(&event.event_type) {

@@ -12,7 +12,7 @@ use crate::pipeline::set::misspelt;
 /// Text with holes: `{attribute}`, `{/json/pointer}`, `{lane}`; `{{` and `}}` are braces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("format" = Self::FORMAT))]
 pub struct Template {
     text: String,
     parts: Vec<Part>,
@@ -27,6 +27,9 @@ enum Part {
 }
 
 impl Template {
+    /// The `format` under which the JSON Schema announces a template.
+    pub const FORMAT: &'static str = "template";
+
     /// Reads a template.
     ///
     /// # Errors

@@ -47,39 +47,49 @@ pub struct Key(Program);
 #[schemars(with = "String")]
 pub struct Transform(Program);
 
+/// What a program did to an event.
+#[derive(Debug, PartialEq)]
+pub enum Transformed {
+    /// Nothing: its bytes are what they were.
+    Unchanged,
+    /// It is another now.
+    InPlace,
+    /// These are to be in its place.
+    Several(Vec<Envelope>),
+}
+
 impl Condition {
-    /// Whether it is true of `event`.
+    /// Whether it is true of `event`, which stays as it is; only what was parsed may stay with it.
     ///
     /// # Errors
     /// [`RunError`].
-    pub fn holds(&self, event: &Envelope) -> Result<bool, RunError> {
+    pub fn holds(&self, event: &mut Envelope) -> Result<bool, RunError> {
         self.0.holds(event)
     }
 }
 
 impl Key {
-    /// Its value for `event`, `None` if it is null.
+    /// Its value for `event`, which stays as it is, `None` if it is null.
     ///
     /// # Errors
     /// [`RunError`], also if the value is an object or an array.
-    pub fn of(&self, event: &Envelope) -> Result<Option<String>, RunError> {
+    pub fn of(&self, event: &mut Envelope) -> Result<Option<String>, RunError> {
         self.0.key(event)
     }
 }
 
 impl Transform {
-    /// What `event` becomes: `None` if it stays as it is. `step` and a number are appended to the id where it becomes several,
-    /// of which there may be `max_events`.
+    /// Changes `event`. `step` and a number are appended to the id where it becomes several, of which there may be `max_events`.
     ///
     /// # Errors
-    /// [`RunError`].
+    /// [`RunError`]; the event is as it was.
     pub fn run(
         &self,
-        event: &Envelope,
+        event: &mut Envelope,
         numbers: Numbers,
         step: &str,
         max_events: usize,
-    ) -> Result<Option<Vec<Envelope>>, RunError> {
+    ) -> Result<Transformed, RunError> {
         self.0.transform(event, numbers, step, max_events)
     }
 }

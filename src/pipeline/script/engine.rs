@@ -4,20 +4,21 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
 
-use headgate_sdk::envelope::{FIXED, media_type};
-use headgate_sdk::{Data, Envelope, Str};
+use headgate_sdk::Envelope;
+use headgate_sdk::envelope::FIXED;
 use vrl::compiler::runtime::{Runtime, Terminate};
 use vrl::compiler::state::{ExternalEnv, RuntimeState};
 use vrl::compiler::{CompileConfig, TimeZone};
-use vrl::diagnostic::Formatter;
+use vrl::diagnostic::{DiagnosticList, Formatter};
 use vrl::path::{OwnedSegment, OwnedTargetPath, OwnedValuePath, PathPrefix};
 use vrl::value::Value;
 use vrl::value::kind::{Collection, Kind as ValueKind};
 
-use super::config::{Kind, Numbers};
+use super::config::{Kind, Numbers, Transformed};
+use super::document::Document;
 use super::functions::ALLOWED;
 use super::target::EventTarget;
-use super::{ProgramError, RunError, parse, print};
+use super::{ProgramError, RunError};
 
 /// Expressions that a program may evaluate for one event: some 30 ms.
 const MAX_STEPS: u32 = 500_000;
@@ -58,14 +59,7 @@ impl Program {
         }
         let external = ExternalEnv::new_with_kind(ValueKind::json(), attribute_kinds());
         let compiled = vrl::compiler::compile_with_external(source, &ALLOWED, &external, config)
-            .map_err(|diagnostics| {
-                ProgramError(
-                    Formatter::new(source, diagnostics)
-                        .to_string()
-                        .trim_matches('\n')
-                        .to_owned(),
-                )
-            })?;
+            .map_err(|diagnostics| ProgramError(told(source, diagnostics)))?;
         let program = compiled.program;
         if kind == Kind::Condition && !program.final_type_info().result.kind().is_boolean() {
             let kind = program.final_type_info().result.kind().to_string();
@@ -95,15 +89,13 @@ impl Program {
     }
 
     /// Whether the condition is true.
-    pub(super) fn holds(&self, event: &Envelope) -> Result<bool, RunError> {
-        let mut target = self.target(event, Numbers::Text)?;
-        Ok(self.resolve(&mut target)? == Value::Boolean(true))
+    pub(super) fn holds(&self, event: &mut Envelope) -> Result<bool, RunError> {
+        Ok(self.read(event)? == Value::Boolean(true))
     }
 
     /// The value of a key, `None` if it is null.
-    pub(super) fn key(&self, event: &Envelope) -> Result<Option<String>, RunError> {
-        let mut target = self.target(event, Numbers::Text)?;
-        match self.resolve(&mut target)? {
+    pub(super) fn key(&self, event: &mut Envelope) -> Result<Option<String>, RunError> {
+        match self.read(event)? {
             Value::Null => Ok(None),
             value @ (Value::Object(_) | Value::Array(_)) => Err(RunError::new(
                 "script_failed",
@@ -116,60 +108,77 @@ impl Program {
         }
     }
 
-    /// What `event` becomes, `None` if nothing changed.
+    /// The program's value; the event stays as it is.
+    fn read(&self, event: &mut Envelope) -> Result<Value, RunError> {
+        let document = self.document(event, Numbers::Text)?;
+        let mut target = self.target(document, event);
+        let result = self.resolve(&mut target);
+        target.give_back(event);
+        result
+    }
+
+    /// Changes `event`, all or nothing.
     pub(super) fn transform(
         &self,
-        event: &Envelope,
+        event: &mut Envelope,
         numbers: Numbers,
         step: &str,
         max_events: usize,
-    ) -> Result<Option<Vec<Envelope>>, RunError> {
-        let mut target = self.target(event, numbers)?;
-        self.resolve(&mut target)?;
+    ) -> Result<Transformed, RunError> {
+        let document = self.document(event, numbers)?;
+        let mut target = self.target(document, event);
+        if let Err(error) = self.resolve(&mut target) {
+            target.give_back(event);
+            return Err(error);
+        }
         if !target.data_changed && !target.attributes_changed() {
-            return Ok(None);
+            target.give_back(event);
+            return Ok(Transformed::Unchanged);
         }
-        let mut changed = event.clone();
-        target.write_attributes(&mut changed)?;
+        let mut changed = None;
+        if target.attributes_changed() {
+            let mut copy = event.clone();
+            target.write_attributes(&mut copy)?;
+            changed = Some(copy);
+        }
         if !target.data_changed {
-            return Ok(Some(vec![changed]));
-        }
-        match &target.data {
-            Value::Array(children) if self.0.sets_root => {
-                if children.len() > max_events {
-                    let message = format!(
-                        "the program makes {} events of one, more than `max_events: {max_events}`",
-                        children.len()
-                    );
-                    return Err(RunError::new("too_many_events", message));
+            target.give_back(event);
+            if let Some(copy) = &mut changed {
+                copy.data = std::mem::take(&mut event.data);
+            }
+        } else {
+            match (target.into_data(), self.0.sets_root) {
+                (Value::Array(children), true) => {
+                    let parent = changed.as_ref().unwrap_or(event);
+                    return fan_out(parent, children, step, max_events).map(Transformed::Several);
                 }
-                children
-                    .iter()
-                    .enumerate()
-                    .map(|(index, data)| child(&changed, step, index, data))
-                    .collect::<Result<_, _>>()
-                    .map(Some)
+                (data, _) => Document::write(data, changed.as_mut().unwrap_or(event))?,
             }
-            data => {
-                set_data(&mut changed, data)?;
-                Ok(Some(vec![changed]))
-            }
+        }
+        if let Some(changed) = changed {
+            *event = changed;
+        }
+        Ok(Transformed::InPlace)
+    }
+
+    /// What `.` is; nothing for a program that does not look.
+    fn document(&self, event: &mut Envelope, numbers: Numbers) -> Result<Document, RunError> {
+        if self.0.reads_data {
+            Document::of(event, numbers)
+        } else {
+            Ok(Document::default())
         }
     }
 
-    fn target(&self, event: &Envelope, numbers: Numbers) -> Result<EventTarget, RunError> {
-        let data = if self.0.reads_data {
-            data_of(event, numbers)?
-        } else {
-            Value::Null
-        };
-        let target = EventTarget::new(data, event, |name| {
-            self.0
-                .attributes
-                .as_ref()
-                .is_none_or(|wanted| wanted.iter().any(|wanted| wanted == name))
-        });
-        Ok(target)
+    fn target(&self, document: Document, event: &Envelope) -> EventTarget {
+        match &self.0.attributes {
+            Some(wanted) if wanted.is_empty() => EventTarget::without_attributes(document),
+            wanted => EventTarget::new(document, event, |name| {
+                wanted
+                    .as_ref()
+                    .is_none_or(|wanted| wanted.iter().any(|wanted| wanted == name))
+            }),
+        }
     }
 
     fn resolve(&self, target: &mut EventTarget) -> Result<Value, RunError> {
@@ -203,38 +212,78 @@ impl Program {
     }
 }
 
-/// What `.` is: JSON as such, other text as a string, other bytes as bytes, no data as null.
-fn data_of(event: &Envelope, numbers: Numbers) -> Result<Value, RunError> {
-    let Some(bytes) = event.data.bytes() else {
-        return Ok(Value::Null);
+/// What the compiler says, without what it says each time, and with a reason where a function of VRL is left out here.
+fn told(source: &str, diagnostics: DiagnosticList) -> String {
+    const UNDEFINED_FUNCTION: usize = 105;
+    let left_out: Vec<String> = diagnostics
+        .errors()
+        .iter()
+        .filter(|diagnostic| diagnostic.code == UNDEFINED_FUNCTION)
+        .flat_map(|diagnostic| diagnostic.labels())
+        .filter(|label| label.primary)
+        .filter_map(|label| source.get(label.span.start()..label.span.end()))
+        .map(|name| name.trim_end_matches('!'))
+        .filter(|name| {
+            let all = vrl::stdlib::all();
+            all.iter().any(|function| function.identifier() == *name)
+        })
+        .map(|name| {
+            format!("  = `{name}` is left out here: programs have no clock, chance, network, environment or files, so that a replay gives the same result")
+        })
+        .collect();
+    let text = Formatter::new(source, diagnostics).to_string();
+    let said_each_time = |line: &str| {
+        line.contains("= see language documentation at")
+            || line.contains("= try your code in the VRL REPL")
     };
-    if !event.data.is_known_json() && !media_type::is_json(&event.datacontenttype) {
-        return Ok(Value::Bytes(bytes.clone()));
+    let misleading = |line: &str| !left_out.is_empty() && line.contains("did you mean");
+    let mut lines: Vec<String> = text
+        .trim_matches('\n')
+        .lines()
+        .filter(|line| !said_each_time(line) && !misleading(line))
+        .map(|line| match line.split_once("┌─ :") {
+            // Where in the program; the place of the program itself stands before all of this.
+            Some((indent, place)) => match place.split_once(':') {
+                Some((line, column)) => {
+                    format!("{indent}┌─ line {line}, column {column} of the program")
+                }
+                None => line.to_owned(),
+            },
+            None => line.trim_end().to_owned(),
+        })
+        .collect();
+    while lines.last().is_some_and(|line| line.trim() == "│") {
+        lines.pop();
     }
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| RunError::new("invalid_data", "the data is not UTF-8"))?;
-    parse::parse(bytes, text, numbers)
+    lines.extend(left_out);
+    lines.join("\n")
 }
 
-/// Data that a program made is JSON.
-fn set_data(event: &mut Envelope, data: &Value) -> Result<(), RunError> {
-    let mut text = Vec::with_capacity(event.data.len() + 64);
-    print::print(data, &mut text)?;
-    event.data = Data::json(text);
-    if !media_type::is_json(&event.datacontenttype) {
-        event.datacontenttype = Str::new_static("application/json");
+/// The events that `parent` becomes.
+fn fan_out(
+    parent: &Envelope,
+    children: Vec<Value>,
+    step: &str,
+    max_events: usize,
+) -> Result<Vec<Envelope>, RunError> {
+    if children.len() > max_events {
+        let message = format!(
+            "the program makes {} events of one, more than `max_events: {max_events}`",
+            children.len()
+        );
+        return Err(RunError::new("too_many_events", message));
     }
-    Ok(())
-}
-
-/// One of several events that `parent` became.
-fn child(parent: &Envelope, step: &str, index: usize, data: &Value) -> Result<Envelope, RunError> {
-    let mut child = parent.clone();
-    child.id = format!("{}/{step}/{index}", parent.id).into();
-    child.causationid = Some(parent.id.clone());
-    child.idempotencykey = None;
-    set_data(&mut child, data)?;
-    Ok(child)
+    let children = children.into_iter().enumerate();
+    children
+        .map(|(index, data)| {
+            let mut child = parent.clone();
+            child.id = format!("{}/{step}/{index}", parent.id).into();
+            child.causationid = Some(parent.id.clone());
+            child.idempotencykey = None;
+            Document::write(data, &mut child)?;
+            Ok(child)
+        })
+        .collect()
 }
 
 /// The types of the attributes, so that a program that misuses one is refused when it is compiled.

@@ -1,6 +1,7 @@
 //! JSON text into VRL's value, exactly or not at all.
 
 use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use vrl::value::{KeyString, ObjectMap, Value};
@@ -10,27 +11,55 @@ use super::{Numbers, RunError};
 /// Arrays and objects inside each other.
 const MAX_DEPTH: usize = 128;
 
+/// What was read.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) value: Value,
+    /// Whether every number is there as a number, so that the value says what the text says.
+    pub(super) exact: bool,
+    /// Values in it, itself included.
+    pub(super) nodes: usize,
+}
+
 /// The value of `text`, a slice of `document`, whose strings stay slices of it.
 ///
 /// # Errors
 /// `invalid_data`: no JSON, deeper than 128, a name twice in one object, half a surrogate pair. `unexact_number`.
-pub(super) fn parse(document: &Bytes, text: &str, numbers: Numbers) -> Result<Value, RunError> {
+pub(super) fn parse(document: &Bytes, text: &str, numbers: Numbers) -> Result<Read, RunError> {
     let mut parser = Parser {
         document,
         text,
         bytes: text.as_bytes(),
         at: 0,
         numbers,
+        exact: true,
+        nodes: 0,
     };
     parser.blank();
     let value = parser.value(0)?;
     parser.blank();
     if parser.at < text.len() {
-        Err(parser.syntax())
-    } else {
-        Ok(value)
+        return Err(parser.syntax());
     }
+    Ok(Read {
+        value,
+        exact: parser.exact,
+        nodes: parser.nodes,
+    })
 }
+
+/// Bytes that end a run of plain characters in a string: quotes, backslashes, control characters.
+const NOT_PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        table[control] = true;
+        control += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
 
 struct Parser<'a> {
     document: &'a Bytes,
@@ -38,10 +67,13 @@ struct Parser<'a> {
     bytes: &'a [u8],
     at: usize,
     numbers: Numbers,
+    exact: bool,
+    nodes: usize,
 }
 
 impl<'a> Parser<'a> {
     fn value(&mut self, depth: usize) -> Result<Value, RunError> {
+        self.nodes += 1;
         match self.bytes.get(self.at) {
             Some(b'{') if depth < MAX_DEPTH => self.object(depth),
             Some(b'[') if depth < MAX_DEPTH => self.array(depth),
@@ -77,9 +109,12 @@ impl<'a> Parser<'a> {
                 return Err(self.syntax());
             }
             self.blank();
-            let value = self.value(depth + 1)?;
-            if let Some(key) = Some(key.clone()).filter(|_| map.insert(key, value).is_some()) {
-                return Err(invalid(format!("`{key}` occurs twice in one object")));
+            match map.entry(key) {
+                Entry::Vacant(place) => _ = place.insert(self.value(depth + 1)?),
+                Entry::Occupied(taken) => {
+                    let key = taken.key();
+                    return Err(invalid(format!("`{key}` occurs twice in one object")));
+                }
             }
             self.blank();
             if self.take(b'}') {
@@ -120,7 +155,7 @@ impl<'a> Parser<'a> {
         loop {
             let Some(found) = self.bytes[at..]
                 .iter()
-                .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)
+                .position(|&byte| NOT_PLAIN[usize::from(byte)])
             else {
                 return Err(self.syntax());
             };
@@ -154,6 +189,10 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Result<Value, RunError> {
         let start = self.at;
+        if let Some((value, length)) = short_integer(&self.bytes[start..]) {
+            self.at += length;
+            return Ok(value);
+        }
         let length = self.bytes[start..]
             .iter()
             .take_while(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
@@ -167,7 +206,10 @@ impl<'a> Parser<'a> {
             return Ok(value);
         }
         match self.numbers {
-            Numbers::Text => Ok(Value::Bytes(self.document.slice_ref(text.as_bytes()))),
+            Numbers::Text => {
+                self.exact = false;
+                Ok(Value::Bytes(self.document.slice_ref(text.as_bytes())))
+            }
             Numbers::Exact => Err(RunError::new(
                 "unexact_number",
                 format!(
@@ -206,6 +248,27 @@ fn invalid(message: impl Into<String>) -> RunError {
     RunError::new("invalid_data", message)
 }
 
+/// The integer of at most 18 digits that `bytes` begins with, and its length; most numbers are one.
+fn short_integer(bytes: &[u8]) -> Option<(Value, usize)> {
+    let negative = bytes.first() == Some(&b'-');
+    let start = usize::from(negative);
+    let (mut at, mut value) = (start, 0_i64);
+    while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0'))
+        && digit < 10
+        && at < start + 18
+    {
+        value = value * 10 + i64::from(digit);
+        at += 1;
+    }
+    let ends = !matches!(
+        bytes.get(at),
+        Some(b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')
+    );
+    let legal = at > start && (bytes[start] != b'0' || at == start + 1);
+    let value = if negative { -value } else { value };
+    (ends && legal).then_some((Value::Integer(value), at))
+}
+
 /// The grammar of RFC 8259, section 6.
 fn is_number(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -233,7 +296,9 @@ fn exact(text: &str) -> Option<Value> {
         return text.parse::<i64>().ok().map(Value::Integer);
     }
     let float: f64 = text.parse().ok()?;
-    let same = float.is_finite() && decimal(text) == decimal(&format!("{float:e}"));
+    // No two numbers of 15 digits are the same double: only longer ones, and powers of ten, have to be looked at.
+    let short = text.len() <= 16 && !text.contains(['e', 'E']);
+    let same = short || float.is_finite() && decimal(text) == decimal(&format!("{float:e}"));
     same.then(|| Value::from_f64_or_zero(float))
 }
 
@@ -264,6 +329,7 @@ mod tests {
             std::str::from_utf8(&document).unwrap(),
             Numbers::Exact,
         )
+        .map(|read| read.value)
     }
 
     #[test]
@@ -295,15 +361,13 @@ mod tests {
             assert_eq!(read(text).unwrap_err().reason, "unexact_number", "{text}");
         }
         let document = Bytes::from_static(b"1e400");
-        assert_eq!(
-            parse(
-                &document,
-                std::str::from_utf8(&document).unwrap(),
-                Numbers::Text
-            )
-            .unwrap(),
-            Value::from("1e400")
-        );
+        let read = parse(
+            &document,
+            std::str::from_utf8(&document).unwrap(),
+            Numbers::Text,
+        )
+        .unwrap();
+        assert_eq!((read.value, read.exact), (Value::from("1e400"), false));
     }
 
     #[test]
@@ -338,6 +402,24 @@ mod tests {
     }
 
     proptest::proptest! {
+        /// The short ways agree with the long ones.
+        #[test]
+        fn short_integers_are_integers(text in "-?[0-9]{0,20}[.eE+-]?[0-9]{0,2}") {
+            if let Some((value, length)) = short_integer(text.as_bytes()) {
+                proptest::prop_assert_eq!(length, text.len());
+                proptest::prop_assert!(is_number(&text));
+                proptest::prop_assert_eq!(Some(value), exact(&text));
+            }
+        }
+
+        #[test]
+        fn short_decimals_are_exact(whole in 0_u64..1_000_000_000, fraction in "[0-9]{1,6}", negative: bool) {
+            let text = format!("{}{whole}.{fraction}", if negative { "-" } else { "" });
+            let float: f64 = text.parse().unwrap();
+            proptest::prop_assert_eq!(decimal(&text), decimal(&format!("{float:e}")));
+            proptest::prop_assert!(exact(&text).is_some());
+        }
+
         #[test]
         fn reads_what_serde_json_reads(text in "[\\[\\]{}:,\"\\\\a0-9.e \\-ntu]{0,24}") {
             let ours = read(&text);

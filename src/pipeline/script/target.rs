@@ -8,11 +8,12 @@ use vrl::path::{OwnedSegment, OwnedTargetPath, PathPrefix};
 use vrl::value::{KeyString, ObjectMap, Value};
 
 use super::RunError;
+use super::document::Document;
 
 /// Data and attributes, and what the program did to them.
 #[derive(Debug)]
 pub(super) struct EventTarget {
-    pub(super) data: Value,
+    document: Document,
     attributes: Value,
     pub(super) data_changed: bool,
     changed_attributes: Vec<KeyString>,
@@ -20,7 +21,7 @@ pub(super) struct EventTarget {
 
 impl EventTarget {
     /// An event's attributes, those that `wanted` names, and its data.
-    pub(super) fn new(data: Value, event: &Envelope, wanted: impl Fn(&str) -> bool) -> Self {
+    pub(super) fn new(document: Document, event: &Envelope, wanted: impl Fn(&str) -> bool) -> Self {
         let mut attributes = ObjectMap::new();
         event.for_each_attribute(|attribute| {
             if !wanted(attribute.name) {
@@ -35,11 +36,31 @@ impl EventTarget {
             attributes.insert(attribute.name.into(), value);
         });
         Self {
-            data,
             attributes: Value::Object(attributes),
+            ..Self::without_attributes(document)
+        }
+    }
+
+    /// An event's data, for a program that asks for no attributes.
+    pub(super) fn without_attributes(document: Document) -> Self {
+        Self {
+            document,
+            attributes: Value::Object(ObjectMap::new()),
             data_changed: false,
             changed_attributes: Vec::new(),
         }
+    }
+
+    /// Leaves data that the program did not change with `event`, for the next program.
+    pub(super) fn give_back(self, event: &mut Envelope) {
+        if !self.data_changed {
+            self.document.keep(event);
+        }
+    }
+
+    /// The data as it is now.
+    pub(super) fn into_data(self) -> Value {
+        self.document.value
     }
 
     /// Whether the program changed an attribute.
@@ -67,7 +88,7 @@ impl EventTarget {
 
     fn root(&mut self, prefix: PathPrefix) -> &mut Value {
         match prefix {
-            PathPrefix::Event => &mut self.data,
+            PathPrefix::Event => &mut self.document.value,
             PathPrefix::Metadata => &mut self.attributes,
         }
     }
@@ -130,7 +151,7 @@ impl Target for EventTarget {
 
     fn target_get(&self, path: &OwnedTargetPath) -> Result<Option<&Value>, String> {
         Ok(match path.prefix {
-            PathPrefix::Event => self.data.get(&path.path),
+            PathPrefix::Event => self.document.value.get(&path.path),
             PathPrefix::Metadata => self.attributes.get(&path.path),
         })
     }

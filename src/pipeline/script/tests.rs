@@ -20,9 +20,27 @@ fn condition(source: &str) -> Result<Condition, ProgramError> {
     Condition::try_from(source.to_owned())
 }
 
+/// What the program makes of an event: `None` if it changed nothing.
 fn run(source: &str, data: &str) -> Result<Option<Vec<Envelope>>, RunError> {
+    run_on(event(data), source, Numbers::Exact)
+}
+
+fn run_on(
+    mut event: Envelope,
+    source: &str,
+    numbers: Numbers,
+) -> Result<Option<Vec<Envelope>>, RunError> {
     let program = Transform::try_from(source.to_owned()).unwrap_or_else(|error| panic!("{error}"));
-    program.run(&event(data), Numbers::Exact, "transform", 3)
+    let before = event.clone();
+    let result = program.run(&mut event, numbers, "transform", 3);
+    if !matches!(result, Ok(Transformed::InPlace)) {
+        assert_eq!(event, before, "{source}");
+    }
+    Ok(match result? {
+        Transformed::Unchanged => None,
+        Transformed::InPlace => Some(vec![event]),
+        Transformed::Several(events) => Some(events),
+    })
 }
 
 fn one(source: &str, data: &str) -> Envelope {
@@ -47,7 +65,9 @@ fn conditions_look_at_attributes_and_data() {
     ] {
         let condition = condition(source).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(
-            condition.holds(&event(r#"{"total":5,"customer":{"id":1},"tags":["a"]}"#)),
+            condition.holds(&mut event(
+                r#"{"total":5,"customer":{"id":1},"tags":["a"]}"#
+            )),
             Ok(holds),
             "{source}"
         );
@@ -59,13 +79,13 @@ fn a_condition_that_needs_no_data_does_not_parse_it() {
     assert_eq!(
         condition(r#"%subject == "s""#)
             .unwrap()
-            .holds(&event("no json")),
+            .holds(&mut event("no json")),
         Ok(true)
     );
     assert_eq!(
         condition(".a == 1")
             .unwrap()
-            .holds(&event("no json"))
+            .holds(&mut event("no json"))
             .unwrap_err()
             .reason,
         "invalid_data"
@@ -152,9 +172,7 @@ fn data_and_attributes_change() {
 fn text_becomes_json() {
     let mut plain = event("a b");
     plain.datacontenttype = "text/plain".into();
-    let program = Transform::try_from(". = {\"words\": split!(., \" \")}".to_owned()).unwrap();
-    let changed = program
-        .run(&plain, Numbers::Exact, "t", 1)
+    let changed = run_on(plain, ". = {\"words\": split!(., \" \")}", Numbers::Exact)
         .unwrap()
         .unwrap()
         .remove(0);
@@ -194,16 +212,8 @@ fn numbers_are_never_changed_in_silence() {
             .reason,
         "unexact_number"
     );
-    let program = Transform::try_from(".a = 1".to_owned()).unwrap();
-    let changed = program
-        .run(
-            &event(r#"{"n":12345678901234567890}"#),
-            Numbers::Text,
-            "t",
-            1,
-        )
-        .unwrap()
-        .unwrap();
+    let large = event(r#"{"n":12345678901234567890}"#);
+    let changed = run_on(large, ".a = 1", Numbers::Text).unwrap().unwrap();
     assert_eq!(text(&changed[0]), r#"{"a":1,"n":"12345678901234567890"}"#);
     // A program that does not look at data is not concerned.
     assert!(run(r#"%subject = "x""#, r#"{"n":12345678901234567890}"#).is_ok());
@@ -238,7 +248,11 @@ fn failures_say_why() {
 
 #[test]
 fn keys_are_scalars() {
-    let key = |source: &str, data: &str| Key::try_from(source.to_owned()).unwrap().of(&event(data));
+    let key = |source: &str, data: &str| {
+        Key::try_from(source.to_owned())
+            .unwrap()
+            .of(&mut event(data))
+    };
     assert_eq!(key(".a", r#"{"a":"x"}"#), Ok(Some("x".to_owned())));
     assert_eq!(key(".a", r#"{"a":5}"#), Ok(Some("5".to_owned())));
     assert_eq!(key(".a", "{}"), Ok(None));
@@ -247,4 +261,37 @@ fn keys_are_scalars() {
         "script_failed"
     );
     assert_eq!(key(r#"%id + "x""#, "{}"), Ok(Some("e1x".to_owned())));
+}
+
+#[test]
+fn programs_in_a_row_share_what_was_parsed() {
+    let mut event = event(r#"{"a":1,"b":"x"}"#);
+    assert_eq!(condition(".a == 1").unwrap().holds(&mut event), Ok(true));
+    assert!(event.data.parsed::<Document>().is_some());
+    let program = Transform::try_from(".a = to_string!(.a); %subject = .b".to_owned()).unwrap();
+    let done = program.run(&mut event, Numbers::Exact, "t", 1).unwrap();
+    assert_eq!(done, Transformed::InPlace);
+    assert!(event.data.parsed::<Document>().is_some());
+    assert_eq!(text(&event), r#"{"a":"1","b":"x"}"#);
+    assert_eq!(event.subject.as_deref(), Some("x"));
+    // The next one sees what the one before wrote, and not what came.
+    assert_eq!(
+        condition(r#".a == "1""#).unwrap().holds(&mut event),
+        Ok(true)
+    );
+    // What fails half-way leaves nothing of what it had changed.
+    let program = Transform::try_from(".b = 1; abort".to_owned()).unwrap();
+    assert!(program.run(&mut event, Numbers::Exact, "t", 1).is_err());
+    assert_eq!(
+        condition(r#".b == "x""#).unwrap().holds(&mut event),
+        Ok(true)
+    );
+}
+
+#[test]
+fn edited_text_is_parsed_anew() {
+    let mut event = event(r#"{"a":1}"#);
+    assert_eq!(condition(".a == 1").unwrap().holds(&mut event), Ok(true));
+    event.data = Data::json(r#"{"a":2}"#);
+    assert_eq!(condition(".a == 2").unwrap().holds(&mut event), Ok(true));
 }

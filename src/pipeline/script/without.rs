@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use headgate_sdk::Envelope;
 
-use super::config::{Kind, Numbers};
+use super::config::{Kind, Numbers, Transformed};
 use super::{ProgramError, RunError};
 
 /// There are none.
@@ -18,21 +18,21 @@ impl Program {
         ))
     }
 
-    pub(super) fn holds(&self, _: &Envelope) -> Result<bool, RunError> {
+    pub(super) fn holds(&self, _: &mut Envelope) -> Result<bool, RunError> {
         match self.0 {}
     }
 
-    pub(super) fn key(&self, _: &Envelope) -> Result<Option<String>, RunError> {
+    pub(super) fn key(&self, _: &mut Envelope) -> Result<Option<String>, RunError> {
         match self.0 {}
     }
 
     pub(super) fn transform(
         &self,
-        _: &Envelope,
+        _: &mut Envelope,
         _: Numbers,
         _: &str,
         _: usize,
-    ) -> Result<Option<Vec<Envelope>>, RunError> {
+    ) -> Result<Transformed, RunError> {
         match self.0 {}
     }
 }

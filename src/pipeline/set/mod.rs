@@ -9,3 +9,4 @@ mod step;
 pub use config::{Config, Setting};
 pub use place::{Place, PlaceError, misspelt};
 pub use step::SetStep;
+pub(in crate::pipeline) use step::change_attributes;

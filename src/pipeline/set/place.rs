@@ -11,7 +11,7 @@ use crate::pipeline::json::{Pointer, PointerError};
 /// A JSON pointer into the data (`/customer/id`), or the name of an attribute (`subject`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("format" = Self::FORMAT))]
 pub enum Place {
     /// In the data.
     Data(Pointer),
@@ -61,6 +61,11 @@ fn sorted(name: &str) -> Vec<u8> {
     let mut letters = name.as_bytes().to_vec();
     letters.sort_unstable();
     letters
+}
+
+impl Place {
+    /// The `format` under which the JSON Schema announces a place.
+    pub const FORMAT: &'static str = "place";
 }
 
 impl FromStr for Place {

@@ -14,6 +14,7 @@ use crate::pipeline::{
 pub struct SetStep {
     head: Head,
     fields: Vec<(Place, Setting)>,
+    edits_data: bool,
 }
 
 impl SetStep {
@@ -27,6 +28,10 @@ impl SetStep {
                 .iter()
                 .map(|(place, setting)| (place.clone(), setting.clone()))
                 .collect(),
+            edits_data: config
+                .fields
+                .keys()
+                .any(|place| matches!(place, Place::Data(_))),
         }
     }
 
@@ -34,6 +39,9 @@ impl SetStep {
     fn set(&self, event: &mut Envelope, lane: &str) -> Result<(), (&'static str, String)> {
         let mut text: Option<String> = None;
         let mut attributes = Vec::new();
+        if self.edits_data {
+            json::check(event).map_err(edit_failed)?;
+        }
         for (place, setting) in &self.fields {
             match place {
                 Place::Data(pointer) => {
@@ -45,20 +53,12 @@ impl SetStep {
                     text = Some(json::set(current, pointer, &value).map_err(edit_failed)?);
                 }
                 Place::Attribute(name) => {
-                    attributes.push((name, attribute_value(setting, event, lane)?))
+                    attributes.push((name.as_str(), attribute_value(setting, event, lane)?));
                 }
             }
         }
-        // An attribute that fails must leave the event alone.
-        if !attributes.is_empty() {
-            let mut changed = event.clone();
-            for (name, value) in attributes {
-                changed
-                    .set_attribute(name, value)
-                    .map_err(|error| ("invalid_attribute", error.to_string()))?;
-            }
-            *event = changed;
-        }
+        let mut attributes = attributes.into_iter();
+        change_attributes(event, &mut attributes)?;
         if let Some(text) = text {
             event.data = Data::json(text);
         }
@@ -75,6 +75,26 @@ impl EventStep for SetStep {
                 Err((reason, message)) => Verdict::fail(reason, message),
             });
     }
+}
+
+/// Changes attributes, all or none: one that cannot have its value leaves the event alone.
+pub(in crate::pipeline) fn change_attributes(
+    event: &mut Envelope,
+    changes: &mut dyn Iterator<Item = (&str, Option<ExtensionValue>)>,
+) -> Result<(), (&'static str, String)> {
+    let mut changed: Option<Envelope> = None;
+    for (name, value) in changes {
+        changed
+            .get_or_insert_with(|| event.clone())
+            .set_attribute(name, value)
+            .map_err(|error| ("invalid_attribute", error.to_string()))?;
+    }
+    if let Some(mut changed) = changed {
+        // The copy lacks what was parsed.
+        changed.data = std::mem::take(&mut event.data);
+        *event = changed;
+    }
+    Ok(())
 }
 
 fn edit_failed(error: json::EditError) -> (&'static str, String) {

@@ -118,9 +118,13 @@ impl Head {
                 Some((_, Verdict::Drop)) => dropped += 1,
                 Some((_, Verdict::Replace(children))) if children.is_empty() => dropped += 1,
                 Some((_, Verdict::Replace(children))) => batch.events.extend(children),
-                Some((_, Verdict::Fail { reason, message })) => batch
-                    .rejected
-                    .push(DeadLetter::new(event, self.name.clone(), reason, message)),
+                Some((_, Verdict::Fail { reason, message })) => {
+                    let mut event = event;
+                    event.data.forget_parsed();
+                    batch
+                        .rejected
+                        .push(DeadLetter::new(event, self.name.clone(), reason, message));
+                }
             }
         }
         self.dropped.increment(dropped);

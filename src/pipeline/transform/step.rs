@@ -5,6 +5,7 @@ use headgate_sdk::Str;
 use super::Config;
 use crate::pipeline::{
     PipelineBatch,
+    script::Transformed,
     step::{EventStep, Head, Verdict},
 };
 
@@ -36,13 +37,8 @@ impl EventStep for TransformStep {
         } = &self.config;
         self.head.run(batch, |event| {
             match vrl.run(event, *numbers, self.head.name(), *max_events) {
-                Ok(None) => Verdict::Pass,
-                // In place: nothing moves.
-                Ok(Some(mut changed)) if changed.len() == 1 => {
-                    *event = changed.remove(0);
-                    Verdict::Pass
-                }
-                Ok(Some(children)) => Verdict::Replace(children),
+                Ok(Transformed::Unchanged | Transformed::InPlace) => Verdict::Pass,
+                Ok(Transformed::Several(children)) => Verdict::Replace(children),
                 Err(error) => Verdict::fail(error.reason, error.message),
             }
         });

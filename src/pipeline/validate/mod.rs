@@ -5,7 +5,12 @@
 mod config;
 mod schema_file;
 mod step;
+#[cfg(feature = "vrl")]
+mod value;
 
 pub use config::{Config, OnInvalid};
 pub use schema_file::SchemaFile;
 pub use step::{TAG, ValidateStep};
+
+#[cfg(test)]
+mod tests;

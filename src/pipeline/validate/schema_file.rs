@@ -3,10 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use jsonschema::{Draft, Validator};
+use headgate_sdk::Envelope;
+use jsonschema::{Draft, ValidationError, Validator};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::pipeline::json;
+#[cfg(feature = "vrl")]
+use crate::pipeline::script::{Document, Numbers};
 
 /// The path of a JSON Schema. It is read when the configuration is loaded; clones share what was read.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -20,7 +25,35 @@ pub struct SchemaFile {
 #[derive(Debug)]
 struct Compiled {
     validator: Validator,
+    /// The same for data that is there as a value of VRL.
+    #[cfg(feature = "vrl")]
+    of_parsed: Validator<super::value::Parsed>,
     id: Option<String>,
+}
+
+/// What is wrong with data.
+#[derive(Debug)]
+pub(super) struct Invalid {
+    /// Where, as a JSON pointer; empty for the data as a whole.
+    pub(super) pointer: String,
+    /// What, without showing data.
+    pub(super) message: String,
+}
+
+impl Invalid {
+    fn whole(message: impl ToString) -> Self {
+        Self {
+            pointer: String::new(),
+            message: message.to_string(),
+        }
+    }
+
+    fn at(error: ValidationError<'_>) -> Self {
+        Self {
+            pointer: error.instance_path().to_string(),
+            message: error.masked().to_string(),
+        }
+    }
 }
 
 impl SchemaFile {
@@ -35,26 +68,64 @@ impl SchemaFile {
             .map_err(|error| format!("the schema `{shown}` cannot be read: {error}"))?;
         let schema: Value = serde_json::from_slice(&text)
             .map_err(|error| format!("the schema `{shown}` is not valid JSON: {error}"))?;
+        let broken = |error: ValidationError<'static>| {
+            let place = error.instance_path().to_string();
+            let place = if place.is_empty() { "/" } else { &place };
+            format!("the schema `{shown}` does not compile at `{place}`: {error}")
+        };
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .build(&schema)
-            .map_err(|error| {
-                format!(
-                    "the schema `{shown}` does not compile at `{}`: {error}",
-                    error.instance_path()
-                )
-            })?;
+            .map_err(broken)?;
+        #[cfg(feature = "vrl")]
+        let of_parsed = jsonschema::options_for::<super::value::Parsed>()
+            .with_draft(Draft::Draft202012)
+            .build(&schema)
+            .map_err(broken)?;
         let id = schema.get("$id").and_then(Value::as_str);
         let id = id
             .filter(|id| id.contains("://") || id.starts_with("urn:"))
             .map(str::to_owned);
         // Loaded before: the first reading stays.
-        let _ = self.compiled.set(Compiled { validator, id });
+        let _ = self.compiled.set(Compiled {
+            validator,
+            #[cfg(feature = "vrl")]
+            of_parsed,
+            id,
+        });
         Ok(())
     }
 
-    pub(super) fn validator(&self) -> Option<&Validator> {
-        self.compiled.get().map(|compiled| &compiled.validator)
+    /// Whether the data of `event` is valid.
+    ///
+    /// # Errors
+    /// [`Invalid`].
+    pub(super) fn check(&self, event: &mut Envelope) -> Result<(), Invalid> {
+        let compiled = self
+            .compiled
+            .get()
+            .ok_or_else(|| Invalid::whole("the schema was not loaded"))?;
+        json::declared_of(event).map_err(Invalid::whole)?;
+        #[cfg(feature = "vrl")]
+        {
+            let document = Document::of(event, Numbers::Text).map_err(Invalid::whole)?;
+            let valid = document.exactly().map(|value| {
+                // Asked first, because what is wrong costs more to find out than that something is.
+                if compiled.of_parsed.is_valid(value) {
+                    return Ok(());
+                }
+                compiled.of_parsed.validate(value).map_err(Invalid::at)
+            });
+            if let Some(valid) = valid {
+                document.keep(event);
+                return valid;
+            }
+            // A number that VRL cannot hold: the other way keeps all of its digits.
+        }
+        json::check(event).map_err(Invalid::whole)?;
+        let text = json::text_of(event).map_err(Invalid::whole)?;
+        let data: Value = serde_json::from_str(text).map_err(Invalid::whole)?;
+        compiled.validator.validate(&data).map_err(Invalid::at)
     }
 
     /// The schema's `$id`, if it is absolute.

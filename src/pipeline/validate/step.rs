@@ -1,10 +1,11 @@
 //! Checks each event.
 
-use headgate_sdk::{Envelope, ExtensionValue, Str, envelope::legal_string};
+use headgate_sdk::{ExtensionValue, Str, envelope::legal_string};
 
+use super::schema_file::Invalid;
 use super::{Config, OnInvalid};
 use crate::pipeline::{
-    PipelineBatch, json,
+    PipelineBatch,
     step::{EventStep, Head, OnError, Verdict},
 };
 
@@ -37,51 +38,34 @@ impl ValidateStep {
             config: config.clone(),
         }
     }
-
-    fn check(&self, event: &Envelope) -> Result<(), (String, String)> {
-        let root = |message: String| (String::new(), message);
-        let validator = self
-            .config
-            .schema
-            .validator()
-            .ok_or_else(|| root("the schema was not loaded".to_owned()))?;
-        let text = json::text_of(event).map_err(|error| root(error.to_string()))?;
-        let data: serde_json::Value =
-            serde_json::from_str(text).map_err(|error| root(error.to_string()))?;
-        validator.validate(&data).map_err(|error| {
-            (
-                error.instance_path().to_string(),
-                error.masked().to_string(),
-            )
-        })
-    }
 }
 
 impl EventStep for ValidateStep {
     fn apply(&self, batch: &mut PipelineBatch) {
-        self.head.run(batch, |event| match self.check(event) {
-            Ok(()) => {
-                if self.dataschema.is_some() {
-                    event.dataschema.clone_from(&self.dataschema);
+        self.head
+            .run(batch, |event| match self.config.schema.check(event) {
+                Ok(()) => {
+                    if self.dataschema.is_some() {
+                        event.dataschema.clone_from(&self.dataschema);
+                    }
+                    Verdict::Pass
                 }
-                Verdict::Pass
-            }
-            Err((pointer, _)) if self.config.on_invalid == OnInvalid::Tag => {
-                let pointer = if pointer.is_empty() { "/" } else { &pointer };
-                let value = ExtensionValue::String(Str::from(legal_string(pointer)));
-                match event.set_attribute(TAG, Some(value)) {
-                    Ok(()) => Verdict::Pass,
-                    Err(error) => Verdict::fail("invalid_attribute", error.to_string()),
+                Err(Invalid { pointer, .. }) if self.config.on_invalid == OnInvalid::Tag => {
+                    let pointer = if pointer.is_empty() { "/" } else { &pointer };
+                    let value = ExtensionValue::String(Str::from(legal_string(pointer)));
+                    match event.set_attribute(TAG, Some(value)) {
+                        Ok(()) => Verdict::Pass,
+                        Err(error) => Verdict::fail("invalid_attribute", error.to_string()),
+                    }
                 }
-            }
-            Err((pointer, message)) => {
-                let place = if pointer.is_empty() {
-                    "the data".to_owned()
-                } else {
-                    format!("`{pointer}`")
-                };
-                Verdict::fail("invalid_data", format!("{place} is not valid: {message}"))
-            }
-        });
+                Err(Invalid { pointer, message }) => {
+                    let place = if pointer.is_empty() {
+                        "the data".to_owned()
+                    } else {
+                        format!("`{pointer}`")
+                    };
+                    Verdict::fail("invalid_data", format!("{place} is not valid: {message}"))
+                }
+            });
     }
 }

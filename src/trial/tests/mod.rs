@@ -49,7 +49,7 @@ tests:
     event: { type: order.paid.v1, data: { id: 7, total: "1200.5", n: 1.0 } }
     expect:
       sinks:
-        main: [{ topic: acme.order.paid.v1, key: "7", tenantid: acme, subject: null, data: { id: 7, total: 1200.5, n: 1 } }]
+        main: [{ topic: acme.order.paid.v1, key: "7", /total: 1200.5, /note: null, tenantid: acme, subject: null, data: { id: 7, total: 1200.5, n: 1 } }]
 "#,
     )
     .unwrap();
