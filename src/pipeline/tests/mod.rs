@@ -1,6 +1,7 @@
 //! Whole stacks against scripted sinks.
 
 mod outage;
+mod readiness;
 pub(crate) mod scripted;
 
 use std::{sync::Arc, time::Duration};
@@ -346,4 +347,59 @@ async fn pulled_events_wait_for_the_rate_limit_and_pushed_ones_were_charged_at_t
     )
     .await;
     assert!(over.is_err(), "the limit of a day was used up");
+}
+
+/// A batch whose events are (id, key) pairs.
+fn keyed(lane: &Arc<LaneContext>, number: u64, pairs: &[(&str, u64)]) -> PipelineBatch {
+    let events = pairs.iter().map(|(id, key)| {
+        let data = Data::json(format!(r#"{{"k":{key}}}"#));
+        Envelope::new(*id, "urn:test", "a.v1", Timestamp::UNIX_EPOCH, data)
+    });
+    PipelineBatch {
+        number,
+        ..PipelineBatch::new(Arc::clone(lane), events.collect())
+    }
+}
+
+/// An aborted transaction is a retriable outcome behind `dedup`: the keys are stored, the events are not.
+#[tokio::test]
+async fn what_was_aborted_behind_dedup_is_delivered_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("checkpoints.redb");
+    let lane = lane("l");
+    let steps = r#"[{"dedup": {"key": ".k", "window": "1h"}}]"#;
+    let life = async |script: Vec<Script>, batches: Vec<PipelineBatch>, waits: bool| {
+        let sink = ScriptedSink::new("main", script);
+        let mut cx = context(vec![plan(&sink, true)], Gone::new());
+        let store = crate::runtime::Checkpoints::open(&file).unwrap();
+        cx.states = LayerStates::stored_in(store.clone());
+        let mut stack = pipeline(steps).build(stack::deliver(&lane.id, 0, &cx), &cx);
+        let mut outcomes = Vec::new();
+        for batch in batches {
+            outcomes.push(call(&mut stack, batch).await);
+        }
+        if waits {
+            for outcome in outcomes {
+                assert!(matches!(outcome.await, Outcome::Durable));
+            }
+        }
+        // The end of a life that was killed: what is under way is gone.
+        cx.abandon.cancel();
+        drop(stack);
+        drop(cx);
+        store.close().await;
+        let mut written = ids(&sink.written());
+        written.sort_unstable();
+        written
+    };
+    let first = || keyed(&lane, 1, &[("1", 1), ("2", 2), ("3", 1)]);
+    // Killed while every transaction is aborted.
+    let aborted = std::iter::repeat_n(Script::Fail, 10_000).collect();
+    assert_eq!(life(aborted, vec![first()], false).await, [0_u64; 0]);
+    // The next life reads the same again, is aborted twice, and commits; another event with a key of the first comes as well.
+    let again = vec![first(), keyed(&lane, 2, &[("4", 2), ("5", 5)])];
+    let script = vec![Script::Fail, Script::Fail];
+    assert_eq!(life(script, again, true).await, [1, 2, 5]);
+    let late = vec![keyed(&lane, 3, &[("6", 5), ("7", 1)])];
+    assert_eq!(life(Vec::new(), late, true).await, [0_u64; 0]);
 }

@@ -12,11 +12,24 @@ sources:
   hooks: { type: webhook, scheme: gitlab-token, secrets: [s3cret] }
 "#;
 
+/// Every number comes twice, and is to go on once.
+const WITH_DEDUP: &str = r#"
+sources:
+  hooks: { type: webhook, scheme: gitlab-token, secrets: [s3cret] }
+pipeline:
+  - dedup: { key: .number, window: 1h }
+"#;
+
 /// How often each number was answered 202, and the next number of each client.
 type Accepted = Arc<Mutex<BTreeMap<u64, u32>>>;
 
-/// Sends numbered events, one after the other, until the connection breaks.
-async fn send_until_killed(address: SocketAddr, mut number: u64, accepted: Accepted) -> u64 {
+/// Sends numbered events, one after the other and each so many times, until the connection breaks.
+async fn send_until_killed(
+    address: SocketAddr,
+    mut number: u64,
+    times: u32,
+    accepted: Accepted,
+) -> u64 {
     let Some(mut client) = Client::connect(address).await else {
         return number;
     };
@@ -26,20 +39,33 @@ async fn send_until_killed(address: SocketAddr, mut number: u64, accepted: Accep
             ("x-gitlab-token", "s3cret"),
             ("content-type", "application/json"),
         ];
-        let Some((status, _)) = client.post("/webhook/hooks", &headers, body).await else {
-            return number + 1;
-        };
-        assert_eq!(status, StatusCode::ACCEPTED, "event {number}");
-        *accepted.lock().await.entry(number).or_default() += 1;
+        for _ in 0..times {
+            let Some((status, _)) = client.post("/webhook/hooks", &headers, body.clone()).await
+            else {
+                return number + 1;
+            };
+            assert_eq!(status, StatusCode::ACCEPTED, "event {number}");
+            *accepted.lock().await.entry(number).or_default() += 1;
+        }
         number += 1;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_accepted_webhook_is_in_the_log_exactly_once_after_kill_9() {
+    exactly_once_after_kills(SECTIONS, 1).await;
+}
+
+/// Killed between the key that `dedup` stored and the event in the log, an event is its own and no duplicate when it comes again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dedup_lets_one_of_two_through_whenever_it_is_killed() {
+    exactly_once_after_kills(WITH_DEDUP, 2).await;
+}
+
+async fn exactly_once_after_kills(sections: &str, times: u32) {
     const CLIENTS: u64 = 8;
     let folder = tempfile::tempdir().unwrap();
-    let place = Place::new(folder.path(), SECTIONS);
+    let place = Place::new(folder.path(), sections);
     let accepted = Accepted::default();
     let mut next: Vec<u64> = (0..CLIENTS).map(|client| client * 1_000_000).collect();
     for round in 0..scale(12, 60) {
@@ -47,8 +73,10 @@ async fn every_accepted_webhook_is_in_the_log_exactly_once_after_kill_9() {
         let mut clients = JoinSet::new();
         for (client, number) in next.iter().copied().enumerate() {
             let (address, accepted) = (running.http, Arc::clone(&accepted));
-            clients
-                .spawn(async move { (client, send_until_killed(address, number, accepted).await) });
+            clients.spawn(async move {
+                let next = send_until_killed(address, number, times, accepted).await;
+                (client, next)
+            });
         }
         // A different moment each round, without chance: what fails once fails again.
         tokio::time::sleep(Duration::from_millis(30 + round * 37 % 300)).await;

@@ -2,4 +2,6 @@
 
 mod crash;
 mod folders;
+mod hot_key;
 mod outage;
+mod poison;
