@@ -19,6 +19,7 @@ use super::document::Document;
 use super::functions::ALLOWED;
 use super::target::EventTarget;
 use super::{ProgramError, RunError};
+use crate::pipeline::set::misspelt;
 
 /// Expressions that a program may evaluate for one event: some 30 ms.
 const MAX_STEPS: u32 = 500_000;
@@ -69,13 +70,20 @@ impl Program {
         }
         let info = program.info();
         let paths = || info.target_queries.iter().chain(&info.target_assignments);
-        let attributes = paths()
+        let attributes: Option<Vec<String>> = paths()
             .filter(|path| path.prefix == PathPrefix::Metadata)
             .map(|path| match path.path.segments.first() {
                 Some(OwnedSegment::Field(name)) => Some(name.to_string()),
                 _ => None,
             })
             .collect();
+        for name in attributes.iter().flatten() {
+            if let Some(known) = misspelt(name) {
+                return Err(ProgramError(format!(
+                    "there is no attribute `%{name}`; did you mean `%{known}`?"
+                )));
+            }
+        }
         Ok(Self(Arc::new(Compiled {
             source: source.to_owned(),
             reads_data: paths().any(|path| path.prefix == PathPrefix::Event),

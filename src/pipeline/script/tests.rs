@@ -101,6 +101,8 @@ fn mistakes_are_found_when_it_compiles() {
             "try: ensuring an appropriate type",
         ),
         (".active", "a condition is true or false"),
+        (r#"%tyep == "a""#, "did you mean `%type`?"),
+        (r#"%typ != "a""#, "did you mean `%type`?"),
         (".a = 1; true", "read-only"),
         (r#"%time == "2026" && now() == 1"#, "undefined function"),
         ("(", "syntax error"),

@@ -40,15 +40,15 @@ pub enum PlaceError {
     Fixed(String),
 }
 
-/// The attribute of the profile that `name` probably means: one letter off in a name of at least six, or two letters swapped.
+/// The attribute of the profile that `name` probably means: one letter off in a name of at least six, two letters swapped, or one
+/// forgotten.
 /// Anything else may be an extension.
 #[must_use]
 pub fn misspelt(name: &str) -> Option<&'static str> {
     let near = |known: &&&str| {
-        let swapped = name.len() == known.len();
-        (name.len() >= 6 || swapped)
-            && strsim::osa_distance(name, known) == 1
-            && (name.len() >= 6 || sorted(name) == sorted(known))
+        let swapped = sorted(name) == sorted(known);
+        let forgotten = name.len() >= 3 && name.len() + 1 == known.len();
+        (name.len() >= 6 || swapped || forgotten) && strsim::osa_distance(name, known) == 1
     };
     if NAMES.contains(&name) {
         None
@@ -116,6 +116,8 @@ mod tests {
             ("partionkey", ""),
             ("partitonkey", "partitionkey"),
             ("tyep", "type"),
+            ("typ", "type"),
+            ("souce", "source"),
             ("tenantids", "tenantid"),
         ] {
             assert_eq!(misspelt(name).unwrap_or_default(), known, "{name}");
