@@ -11,6 +11,7 @@ use headgate::{
     pipeline::{
         LaneContext, LayerStates, PipelineBatch, Step,
         dead_letter::DeadLetterWriter,
+        share::Priority,
         stack::{self, PipelinePlan, StackContext},
     },
     sink::Checkpoint,
@@ -60,7 +61,7 @@ fn main() {
     };
     let round = |layers: usize| -> Measured {
         let steps: Vec<Step> = vec![pass_all(); layers];
-        let deliver = stack::deliver(&lane.id, lane.shard, &cx);
+        let deliver = stack::deliver(&lane.id, lane.shard, Priority::default(), &cx);
         let mut stack = PipelinePlan::new("bench", &steps).build(deliver, &cx);
         measure(BATCHES * BATCH as u64, || {
             runtime.block_on(async {

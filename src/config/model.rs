@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::claim_check::ClaimCheck;
 use crate::connectors::Registration;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, share::Priority};
 use crate::sink;
 
 /// The name of the pipeline that serves every source that names none.
@@ -340,6 +340,10 @@ pub struct SourceCommon {
     /// The pipeline that its events go through; `default` if absent.
     #[serde(default)]
     pub pipeline: Option<String>,
+    /// What its events get of a sink that cannot take those of all sources at once: `urgent` sixteen parts, `normal` four, `bulk`
+    /// one. A change holds for lanes that are opened after it.
+    #[serde(default)]
+    pub priority: Priority,
 }
 
 impl SourceCommon {

@@ -27,6 +27,7 @@ pub mod retry;
 pub mod route;
 pub mod script;
 pub mod set;
+pub mod share;
 pub mod stack;
 mod state;
 pub mod step;

@@ -19,6 +19,7 @@ use super::{
     rate_limit::{self, Door, RateLimitLayer},
     retry::RetryLayer,
     route::{self, HotKeys, RouteLayer},
+    share::{Priority, Share, ShareLayer},
     step::{EventStep, StepLayer},
     timeout::TimeoutLayer,
 };
@@ -31,6 +32,8 @@ pub struct PipelinePlan {
     pub name: Str,
     /// Its steps with their names.
     steps: Arc<[(Str, Step)]>,
+    /// How urgent the events of the source are that it serves.
+    pub priority: Priority,
 }
 
 /// A sink as lanes see it.
@@ -48,6 +51,8 @@ pub struct SinkPlan {
     pub required: bool,
     /// Bytes that it may hold if nobody waits for it.
     pub queue: Arc<Semaphore>,
+    /// Bytes that may be under way to it, divided among lanes by priority.
+    pub share: Share,
 }
 
 impl SinkPlan {
@@ -88,7 +93,15 @@ impl PipelinePlan {
         Self {
             name: name.into(),
             steps: named.collect(),
+            priority: Priority::default(),
         }
+    }
+
+    /// The same for a source of this priority.
+    #[must_use]
+    pub fn with_priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
     }
 
     /// Builds the steps in front of a lane's ways into the sinks.
@@ -209,11 +222,11 @@ impl PipelinePlan {
 
 /// A lane's ways into all sinks: the end of its pipeline, built once for the lane.
 #[must_use]
-pub fn deliver(lane: &LaneId, shard: u32, cx: &StackContext) -> Deliver {
+pub fn deliver(lane: &LaneId, shard: u32, priority: Priority, cx: &StackContext) -> Deliver {
     let outlets = cx
         .sinks
         .iter()
-        .map(|plan| outlet(plan, lane, shard, cx))
+        .map(|plan| outlet(plan, lane, shard, priority, cx))
         .collect();
     Deliver::new(
         outlets,
@@ -225,7 +238,13 @@ pub fn deliver(lane: &LaneId, shard: u32, cx: &StackContext) -> Deliver {
 
 /// The stack in front of one sink, for one lane.
 #[must_use]
-pub fn outlet(plan: &SinkPlan, lane: &LaneId, shard: u32, cx: &StackContext) -> LaneOutlet {
+pub fn outlet(
+    plan: &SinkPlan,
+    lane: &LaneId,
+    shard: u32,
+    priority: Priority,
+    cx: &StackContext,
+) -> LaneOutlet {
     let queue = (!plan.required).then(|| Arc::clone(&plan.queue));
     let service = ServiceBuilder::new()
         // What the sink refuses for good becomes a dead letter, and then counts as durable.
@@ -243,6 +262,8 @@ pub fn outlet(plan: &SinkPlan, lane: &LaneId, shard: u32, cx: &StackContext) -> 
         ))
         // Lets no more than a probe a second through to a failing sink.
         .layer(BreakerLayer::new(Arc::clone(&plan.breaker)))
+        // Where lanes compete, each class has its part.
+        .layer(ShareLayer::new(plan.share.clone(), priority))
         // An outcome that is late opens the breaker.
         .layer(TimeoutLayer::new(plan.timeout, Arc::clone(&plan.breaker)))
         .service(plan.sink.open_lane(lane, shard));

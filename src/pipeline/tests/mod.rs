@@ -15,6 +15,7 @@ use tower::{Service, ServiceExt};
 use super::{
     LaneContext, LayerStates, PipelineBatch, PipelineService, Step,
     breaker::{self, Breaker, BreakerState},
+    share::{Priority, Share},
     stack::{self, PipelinePlan, SinkPlan, StackContext},
 };
 use crate::sink::{Accepted, Checkpoint, Outcome, Sink};
@@ -29,6 +30,7 @@ pub(crate) fn plan(sink: &Arc<ScriptedSink>, required: bool) -> SinkPlan {
         timeout: Duration::from_secs(5),
         required,
         queue: Arc::new(Semaphore::new(20_000)),
+        share: Share::new(1 << 20),
     }
 }
 
@@ -106,7 +108,8 @@ async fn a_retriable_failure_in_the_middle_keeps_order() {
     );
     let cx = context(vec![plan(&sink, true)], Gone::new());
     let lane = lane("l");
-    let mut stack = pipeline("[]").build(stack::deliver(&lane.id, 0, &cx), &cx);
+    let mut stack =
+        pipeline("[]").build(stack::deliver(&lane.id, 0, Priority::default(), &cx), &cx);
     let mut outcomes = Vec::new();
     for number in 0..20 {
         outcomes.push(
@@ -140,7 +143,8 @@ async fn a_failing_sink_is_probed_once_a_second_and_nothing_is_given_up() {
     let breaker = Arc::clone(&plan.breaker);
     let cx = context(vec![plan], Gone::new());
     let lane = lane("l");
-    let mut stack = pipeline("[]").build(stack::deliver(&lane.id, 0, &cx), &cx);
+    let mut stack =
+        pipeline("[]").build(stack::deliver(&lane.id, 0, Priority::default(), &cx), &cx);
     let outcome = call(&mut stack, batch(&lane, 1, 0..3)).await;
     let started = tokio::time::Instant::now();
     let follow = tokio::spawn(outcome);
@@ -167,7 +171,8 @@ async fn a_late_outcome_opens_the_breaker_and_is_still_awaited() {
     let breaker = Arc::clone(&plan.breaker);
     let cx = context(vec![plan], Gone::new());
     let lane = lane("l");
-    let mut stack = pipeline("[]").build(stack::deliver(&lane.id, 0, &cx), &cx);
+    let mut stack =
+        pipeline("[]").build(stack::deliver(&lane.id, 0, Priority::default(), &cx), &cx);
     let outcome = tokio::spawn(call(&mut stack, batch(&lane, 1, 0..1)).await);
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(matches!(breaker.state(), BreakerState::Open(_)));
@@ -183,7 +188,8 @@ async fn a_rejected_record_becomes_a_dead_letter_and_the_rest_is_durable() {
     let graveyard = Gone::new();
     let cx = context(vec![plan(&sink, true)], graveyard.clone());
     let lane = lane("l");
-    let mut stack = pipeline("[]").build(stack::deliver(&lane.id, 0, &cx), &cx);
+    let mut stack =
+        pipeline("[]").build(stack::deliver(&lane.id, 0, Priority::default(), &cx), &cx);
     let outcome = call(&mut stack, batch(&lane, 1, 0..3)).await;
     assert!(matches!(outcome.await, Outcome::Durable));
     let letters = graveyard.letters();
@@ -205,7 +211,8 @@ async fn what_a_sink_can_never_write_is_a_dead_letter_before_it_sees_the_batch()
         graveyard.clone(),
     );
     let lane = lane("l");
-    let mut stack = pipeline("[]").build(stack::deliver(&lane.id, 0, &cx), &cx);
+    let mut stack =
+        pipeline("[]").build(stack::deliver(&lane.id, 0, Priority::default(), &cx), &cx);
     let mut batch = batch(&lane, 1, 0..3);
     batch.events[1].data = Data::opaque(vec![b'x'; 1_001]);
     assert!(matches!(
@@ -236,7 +243,8 @@ async fn an_optional_sink_that_is_dead_holds_nobody_and_what_it_misses_is_kept()
         graveyard.clone(),
     );
     let lane = lane("l");
-    let mut stack = pipeline("[]").build(stack::deliver(&lane.id, 0, &cx), &cx);
+    let mut stack =
+        pipeline("[]").build(stack::deliver(&lane.id, 0, Priority::default(), &cx), &cx);
     for number in 0..100 {
         let outcome = call(&mut stack, batch(&lane, number + 1, number..number + 1)).await;
         assert!(matches!(outcome.await, Outcome::Durable));
@@ -265,8 +273,9 @@ async fn a_dead_required_sink_holds_only_the_lanes_routed_to_it() {
     let cx = context(vec![plan(&alive, true), plan(&dead, true)], Gone::new());
     let (free, held) = (lane("free"), lane("held"));
     let mut to_alive = pipeline(r#"[{"route": {"sinks": ["alive"]}}]"#)
-        .build(stack::deliver(&free.id, 0, &cx), &cx);
-    let mut to_both = pipeline("[]").build(stack::deliver(&held.id, 0, &cx), &cx);
+        .build(stack::deliver(&free.id, 0, Priority::default(), &cx), &cx);
+    let mut to_both =
+        pipeline("[]").build(stack::deliver(&held.id, 0, Priority::default(), &cx), &cx);
     let waiting = tokio::spawn(call(&mut to_both, batch(&held, 1, 0..1)).await);
     for number in 1..=50 {
         let outcome = call(
@@ -292,7 +301,8 @@ async fn filter_drops_and_a_bad_topic_is_a_dead_letter() {
     let lane = lane("l");
     let steps =
         r#"[{"filter": {"equals": {"type": ["even.v1"]}}}, {"route": {"topic": "x.{subject}"}}]"#;
-    let mut stack = pipeline(steps).build(stack::deliver(&lane.id, 0, &cx), &cx);
+    let mut stack =
+        pipeline(steps).build(stack::deliver(&lane.id, 0, Priority::default(), &cx), &cx);
     let mut batch = batch(&lane, 1, 0..4);
     batch.events[0].subject = Some("a/b".into());
     batch.events[2].subject = Some("ab".into());
@@ -325,7 +335,7 @@ async fn pulled_events_wait_for_the_rate_limit_and_pushed_ones_were_charged_at_t
         replay: Replay::FromJournal,
         ..(*lane("pushed")).clone()
     });
-    let mut stack = plan.build(stack::deliver(&pushed.id, 0, &cx), &cx);
+    let mut stack = plan.build(stack::deliver(&pushed.id, 0, Priority::default(), &cx), &cx);
     for number in 0..3 {
         let outcome = call(
             &mut stack,
@@ -335,7 +345,7 @@ async fn pulled_events_wait_for_the_rate_limit_and_pushed_ones_were_charged_at_t
         assert!(matches!(outcome.await, Outcome::Durable));
     }
     let pulled = lane("pulled");
-    let mut stack = plan.build(stack::deliver(&pulled.id, 0, &cx), &cx);
+    let mut stack = plan.build(stack::deliver(&pulled.id, 0, Priority::default(), &cx), &cx);
     assert!(matches!(
         call(&mut stack, batch(&pulled, 1, 0..100)).await.await,
         Outcome::Durable
@@ -373,7 +383,8 @@ async fn what_was_aborted_behind_dedup_is_delivered_once() {
         let mut cx = context(vec![plan(&sink, true)], Gone::new());
         let store = crate::runtime::Checkpoints::open(&file).unwrap();
         cx.states = LayerStates::stored_in(store.clone());
-        let mut stack = pipeline(steps).build(stack::deliver(&lane.id, 0, &cx), &cx);
+        let mut stack =
+            pipeline(steps).build(stack::deliver(&lane.id, 0, Priority::default(), &cx), &cx);
         let mut outcomes = Vec::new();
         for batch in batches {
             outcomes.push(call(&mut stack, batch).await);

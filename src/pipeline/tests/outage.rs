@@ -15,6 +15,7 @@ use super::{
 };
 use crate::pipeline::{
     breaker::{Breaker, BreakerState, Config, Jitter},
+    share::Priority,
     stack,
 };
 use crate::sink::{Accepted, Outcome, Sink};
@@ -45,7 +46,8 @@ async fn send(
     let mut outcomes = Vec::new();
     for at in 0..lanes {
         let lane = lane(&format!("l{at}"));
-        let mut stack = pipeline("[]").build(stack::deliver(&lane.id, 0, &cx), &cx);
+        let mut stack =
+            pipeline("[]").build(stack::deliver(&lane.id, 0, Priority::default(), &cx), &cx);
         for number in 0..batches {
             let event = at * 1_000 + number;
             outcomes.push(call(&mut stack, batch(&lane, number + 1, event..event + 1)).await);

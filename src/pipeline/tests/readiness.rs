@@ -26,6 +26,7 @@ use crate::pipeline::{
     rate_limit::RateLimitLayer,
     retry::RetryLayer,
     route::{self, RouteLayer, RoutedBatch, RoutedRecord, SinkSet},
+    share::{Priority, Share, ShareLayer},
     step::StepLayer,
     timeout::TimeoutLayer,
 };
@@ -283,6 +284,13 @@ fn layers() -> Vec<(&'static str, Make)> {
         }),
     ));
     layers.push((
+        "share",
+        Box::new(|shared| {
+            let layer = ShareLayer::new(Share::new(1), Priority::Bulk);
+            under(layer.layer(strict_sink(shared)), for_sink)
+        }),
+    ));
+    layers.push((
         "timeout",
         Box::new(|shared| {
             let breaker = plan(&ScriptedSink::new("main", []), true).breaker;
@@ -396,7 +404,7 @@ async fn the_whole_stack_waits_as_well() {
         ..sink
     }]);
     let lane = lane("lane");
-    let deliver = crate::pipeline::stack::deliver(&lane.id, 0, &cx);
+    let deliver = crate::pipeline::stack::deliver(&lane.id, 0, Priority::default(), &cx);
     let steps = r#"[{"filter": {"keep": ".a == 1"}}, {"dedup": {"key": "%id", "window": "1h"}}]"#;
     let mut stack = under(pipeline(steps).build(deliver, &cx), batch);
     let mut waiting = Box::pin(through(&mut stack));

@@ -22,6 +22,7 @@ use crate::{
         breaker::Breaker,
         dead_letter::DeadLetterWriter,
         route::SinkSet,
+        share::{Priority, Share},
         stack::{self, PipelinePlan, SinkPlan, StackContext},
     },
     runtime::{Checkpoints, DataDir, lane::LaneFactory, source::Supervisor},
@@ -35,6 +36,9 @@ use crate::{
 
 /// Bytes that a sink which nobody waits for may hold.
 const OPTIONAL_SINK_QUEUE_BYTES: usize = 64 << 20;
+
+/// Bytes that may be under way to a sink before lanes wait for each other.
+const SHARED_BYTES: usize = 64 << 20;
 
 impl Gateway {
     /// Starts a gateway. On return it listens and its sources are starting.
@@ -174,7 +178,7 @@ pub(super) fn pipeline_plan(config: &Config, source: &config::Source) -> Arc<Pip
         .get(name)
         .map(Vec::as_slice)
         .unwrap_or_default();
-    Arc::new(PipelinePlan::new(name, steps))
+    Arc::new(PipelinePlan::new(name, steps).with_priority(source.common.priority))
 }
 
 fn open_journal(data_dir: &DataDir, max_bytes: u64) -> Result<Journal, StartError> {
@@ -259,6 +263,7 @@ fn sink_plan(configured: &config::Sink, sink: Arc<dyn Sink>) -> SinkPlan {
         timeout: common.timeout.get(),
         required: common.required,
         queue: Arc::new(Semaphore::new(OPTIONAL_SINK_QUEUE_BYTES)),
+        share: Share::new(SHARED_BYTES),
     }
 }
 
@@ -287,7 +292,7 @@ fn start_pumps(
             required: true,
             ..plan
         };
-        let way = stack::outlet(&plan, &lane, shard, stack).service;
+        let way = stack::outlet(&plan, &lane, shard, Priority::default(), stack).service;
         let pump = Pump::new(&name, &log, way, checkpoints.clone())?;
         stack.tasks.spawn(pump.run(stop.clone()));
     }

@@ -278,11 +278,12 @@ impl SourceLanes {
         ended: CancellationToken,
     ) {
         let shared = &self.factory.0;
+        let priority = self.plan.borrow().priority;
         let task = LaneTask {
             lane: Arc::clone(lane),
             submissions,
             plan: self.plan.clone(),
-            deliver: stack::deliver(&lane.id, lane.shard, &shared.stack),
+            deliver: stack::deliver(&lane.id, lane.shard, priority, &shared.stack),
             stack: shared.stack.clone(),
             checkpoints: shared.checkpoints.clone(),
             progress,

@@ -8,6 +8,7 @@ use headgate::{
         LaneContext, LayerStates, PipelineBatch, PipelineService, Step,
         breaker::Breaker,
         dead_letter::DeadLetterWriter,
+        share::{Priority, Share},
         stack::{self, PipelinePlan, SinkPlan, StackContext},
     },
     sink::{Accepted, Checkpoint, Outcome, Sink},
@@ -57,6 +58,7 @@ impl Way {
             timeout: Duration::from_secs(10),
             required: true,
             queue: Arc::new(Semaphore::new(20_000)),
+            share: Share::new(1 << 20),
         };
         let cx = StackContext {
             sinks: vec![plan].into(),
@@ -76,8 +78,8 @@ impl Way {
             { "route": { "topic": topic, "key": "{partitionkey}" } }
         ]))
         .unwrap();
-        let stack =
-            PipelinePlan::new("default", &steps).build(stack::deliver(&lane.id, 0, &cx), &cx);
+        let stack = PipelinePlan::new("default", &steps)
+            .build(stack::deliver(&lane.id, 0, Priority::default(), &cx), &cx);
         Self {
             lane,
             stack,
