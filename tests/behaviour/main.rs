@@ -8,6 +8,7 @@
 mod cli;
 mod gateway;
 mod kafka;
+mod mongodb;
 mod postgres;
 mod support;
 mod webhooks;

@@ -11,6 +11,7 @@ use crate::{
     config::{BeforeChange, Checked, Config, FullDocument},
     deployment::{self, CollectionInfo, Deployment},
     failure,
+    scope::Scope,
     stream::{Abilities, ChangeStream, Pace, Start},
 };
 
@@ -52,6 +53,7 @@ pub(crate) async fn run(matches: &clap::ArgMatches, cx: CommandContext<'_>) -> C
         });
     }
     let mut all_fine = true;
+    let mut failed = Vec::new();
     for source in chosen {
         let name = source.info.name.clone();
         match check(source).await {
@@ -59,10 +61,13 @@ pub(crate) async fn run(matches: &clap::ArgMatches, cx: CommandContext<'_>) -> C
                 all_fine &= report.is_fine();
                 print!("{name}\n{}", report.text);
             }
-            Err(message) => return CommandOutcome::Failed(format!("{name}: {message}")),
+            // The others are checked all the same.
+            Err(message) => failed.push(format!("{name}: {message}")),
         }
     }
-    if all_fine {
+    if !failed.is_empty() {
+        CommandOutcome::Failed(failed.join("\n"))
+    } else if all_fine {
         CommandOutcome::Fine
     } else {
         CommandOutcome::Wrong
@@ -119,6 +124,7 @@ async fn check(source: ConfiguredSource) -> Result<Report, String> {
         serde_json::from_value(source.config).map_err(|error| error.to_string())?;
     let config = Checked::new(config, &source.info).map_err(|error| error.to_string())?;
     let scope = config.scope.text();
+    let role = format!("headgate-{}", source.info.name);
     let cannot = |error: &Error| failure::advice(error, &scope);
     let client = deployment::connect(&config).await.map_err(|e| cannot(&e))?;
     let deployment = Deployment::ask(&client).await.map_err(|e| cannot(&e))?;
@@ -127,8 +133,8 @@ async fn check(source: ConfiguredSource) -> Result<Report, String> {
     if !deployment.has_history() {
         return Ok(report);
     }
-    check_stream(&client, &config, &mut report).await;
-    check_collections(&client, &config, &mut report).await;
+    check_stream(&client, &config, &role, &mut report).await;
+    check_collections(&client, &config, &role, &mut report).await;
     check_oplog(&client, &deployment, &mut report).await;
     Ok(report)
 }
@@ -194,7 +200,7 @@ async fn check_server(
 }
 
 /// Privileges are tried, not guessed: the stream is opened as the source would open it.
-async fn check_stream(client: &Client, config: &Checked, report: &mut Report) {
+async fn check_stream(client: &Client, config: &Checked, role: &str, report: &mut Report) {
     let pace = Pace {
         wait: std::time::Duration::from_millis(100),
         single: false,
@@ -213,7 +219,7 @@ async fn check_stream(client: &Client, config: &Checked, report: &mut Report) {
                     "the user may not open a change stream on {}",
                     config.scope.text()
                 ),
-                &grants(client, config).await,
+                &grants(client, config, role).await,
             );
         }
         Err(error) => report.wrong(failure::advice(&error, &config.scope.text()), &[]),
@@ -223,12 +229,12 @@ async fn check_stream(client: &Client, config: &Checked, report: &mut Report) {
     }
 }
 
-async fn check_collections(client: &Client, config: &Checked, report: &mut Report) {
+async fn check_collections(client: &Client, config: &Checked, role: &str, report: &mut Report) {
     let existing = match deployment::collections(client, &config.scope).await {
         Ok(existing) => existing,
         Err(error) => {
             let commands = match failure::code(&error) {
-                Some(failure::UNAUTHORIZED) => grants(client, config).await,
+                Some(failure::UNAUTHORIZED) => grants(client, config, role).await,
                 _ => Vec::new(),
             };
             return report.wrong(
@@ -240,16 +246,23 @@ async fn check_collections(client: &Client, config: &Checked, report: &mut Repor
             );
         }
     };
-    report.fine(format!("{} collections are watched", existing.len()));
-    for (database, name) in config.scope.named() {
-        if !existing
+    match existing.len() {
+        0 => report.note(format!(
+            "nothing that {} names exists yet",
+            config.scope.text()
+        )),
+        n => report.fine(format!("{n} collections are watched")),
+    }
+    let mut absent = config.scope.named();
+    absent.retain(|(database, name)| {
+        !existing
             .iter()
-            .any(|c| c.database == database && c.name == name)
-        {
-            report.note(format!(
-                "{database}.{name} does not exist (yet): check the spelling"
-            ));
-        }
+            .any(|c| c.database == *database && c.name == *name)
+    });
+    for (database, name) in &absent {
+        report.note(format!(
+            "{database}.{name} does not exist (yet): check the spelling"
+        ));
     }
     let mut unreadable = Vec::new();
     for collection in &existing {
@@ -267,13 +280,18 @@ async fn check_collections(client: &Client, config: &Checked, report: &mut Repor
     if !unreadable.is_empty() {
         report.wrong(
             format!("the user may not read {}", unreadable.join(", ")),
-            &grants(client, config).await,
+            &grants(client, config, role).await,
         );
     }
-    check_images(config, &existing, report);
+    check_images(config, &existing, &absent, report);
 }
 
-fn check_images(config: &Checked, existing: &[CollectionInfo], report: &mut Report) {
+fn check_images(
+    config: &Checked,
+    existing: &[CollectionInfo],
+    absent: &[(String, String)],
+    report: &mut Report,
+) {
     let requires =
         config.before == BeforeChange::Required || config.full_document == FullDocument::Required;
     let wants = requires
@@ -283,6 +301,7 @@ fn check_images(config: &Checked, existing: &[CollectionInfo], report: &mut Repo
     let commands: Vec<_> = without.iter().map(|c| c.enable_images()).collect();
     match (wants, without.is_empty()) {
         (false, _) => report.note("pre- and post-images are not asked for"),
+        (true, true) if existing.is_empty() => {}
         (true, true) => report.fine("all watched collections keep pre- and post-images"),
         (true, false) if requires => report.wrong(
             format!(
@@ -298,6 +317,15 @@ fn check_images(config: &Checked, existing: &[CollectionInfo], report: &mut Repo
             ));
             report.commands(&commands);
         }
+    }
+    if wants {
+        report.note("a collection that is made later needs images as well, from the beginning");
+        let made = absent.iter().map(|(database, name)| {
+            format!(
+                "db.getSiblingDB({database:?}).createCollection({name:?}, {{changeStreamPreAndPostImages: {{enabled: true}}}})"
+            )
+        });
+        report.commands(&made.collect::<Vec<_>>());
     }
 }
 
@@ -346,7 +374,7 @@ async fn oplog_hours(client: &Client) -> Result<Option<f64>, Error> {
 }
 
 /// The commands that give this connection's user what the source needs.
-async fn grants(client: &Client, config: &Checked) -> Vec<String> {
+async fn grants(client: &Client, config: &Checked, role: &str) -> Vec<String> {
     let status = client
         .database("admin")
         .run_command(doc! { "connectionStatus": 1 })
@@ -366,23 +394,35 @@ async fn grants(client: &Client, config: &Checked) -> Vec<String> {
     });
     let (user, database) = user.unwrap_or_else(|| ("USER".into(), "admin".into()));
     let resource = match &config.scope {
-        crate::scope::Scope::Collection {
+        Scope::Collection {
             database,
             collection,
         } => {
             format!("{{db: {database:?}, collection: {collection:?}}}")
         }
-        crate::scope::Scope::Database { database, .. } => {
+        Scope::Database { database, .. } => {
             format!("{{db: {database:?}, collection: \"\"}}")
         }
-        crate::scope::Scope::Deployment { .. } => "{db: \"\", collection: \"\"}".into(),
+        Scope::Deployment { .. } => "{db: \"\", collection: \"\"}".into(),
+    };
+    // Collections are listed by database, databases by cluster.
+    let privileges = match &config.scope {
+        Scope::Collection { database, .. } => format!(
+            "{{resource: {resource}, actions: [\"changeStream\", \"find\"]}}, {{resource: {{db: {database:?}, collection: \"\"}}, actions: [\"listCollections\"]}}"
+        ),
+        Scope::Database { .. } => format!(
+            "{{resource: {resource}, actions: [\"changeStream\", \"find\", \"listCollections\"]}}"
+        ),
+        Scope::Deployment { .. } => format!(
+            "{{resource: {resource}, actions: [\"changeStream\", \"find\", \"listCollections\"]}}, {{resource: {{cluster: true}}, actions: [\"listDatabases\"]}}"
+        ),
     };
     vec![
         format!(
-            "db.getSiblingDB(\"admin\").createRole({{role: \"headgate\", roles: [], privileges: [{{resource: {resource}, actions: [\"changeStream\", \"find\", \"listCollections\"]}}]}})"
+            "db.getSiblingDB(\"admin\").createRole({{role: {role:?}, roles: [], privileges: [{privileges}]}})"
         ),
         format!(
-            "db.getSiblingDB({database:?}).grantRolesToUser({user:?}, [{{role: \"headgate\", db: \"admin\"}}])"
+            "db.getSiblingDB({database:?}).grantRolesToUser({user:?}, [{{role: {role:?}, db: \"admin\"}}])"
         ),
     ]
 }

@@ -44,6 +44,9 @@ pub(crate) const UNAUTHORIZED: i32 = 13;
 const AUTHENTICATION_FAILED: i32 = 18;
 /// No image of the document as it was, although images are required.
 const NO_MATCHING_DOCUMENT: i32 = 47;
+const NAMESPACE_NOT_FOUND: i32 = 26;
+const QUERY_PLAN_KILLED: i32 = 175;
+const CURSOR_KILLED: i32 = 237;
 const OBJECT_TOO_LARGE: i32 = 10334;
 pub(crate) const UNRECOGNIZED_STAGE: i32 = 40324;
 pub(crate) const UNKNOWN_FIELD: i32 = 40415;
@@ -68,9 +71,21 @@ pub(crate) fn classify(error: &Error, phase: Phase) -> Failure {
             ErrorKind::Io(_)
             | ErrorKind::ConnectionPoolCleared { .. }
             | ErrorKind::ServerSelection { .. } => Failure::Resume,
-            ErrorKind::Authentication { .. } | ErrorKind::InvalidTlsConfig { .. } => Failure::Stop,
+            ErrorKind::Authentication { .. }
+            | ErrorKind::InvalidTlsConfig { .. }
+            | ErrorKind::InvalidArgument { .. }
+            | ErrorKind::IncompatibleServer { .. } => Failure::Stop,
             _ => Failure::Restart,
         },
+    }
+}
+
+/// What an error means for the reading of a chunk. A collection that goes away under the reader is no trouble: the stream is about to
+/// tell.
+pub(crate) fn classify_reading(error: &Error) -> Failure {
+    match code(error) {
+        Some(QUERY_PLAN_KILLED | CURSOR_KILLED | NAMESPACE_NOT_FOUND) => Failure::Resume,
+        _ => classify(error, Phase::Open),
     }
 }
 
@@ -106,8 +121,15 @@ pub(crate) fn advice(error: &Error, scope: &str) -> String {
         None => match &*error.kind {
             ErrorKind::Authentication { .. } => "check user, password and `authSource` in `url`".to_owned(),
             ErrorKind::InvalidTlsConfig { .. } => "check the TLS files that `url` names".to_owned(),
+            ErrorKind::InvalidArgument { .. } => "correct the option in `url`".to_owned(),
+            ErrorKind::IncompatibleServer { .. } => {
+                "the server is too old for the driver: `headgate mongodb check` says which versions work".to_owned()
+            }
+            ErrorKind::DnsResolve { .. } => {
+                "DNS gives no servers for `url`: `mongodb+srv://` needs an SRV record `_mongodb._tcp.HOST`; check the name and this machine's resolver, or list the members with `mongodb://`".to_owned()
+            }
             ErrorKind::ServerSelection { .. } | ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. } => {
-                "no member of the deployment can be reached: check that it runs and that `url` and `replicaSet` are right".to_owned()
+                "no member of the deployment can be reached: check that it runs, that `url` and its `replicaSet` are right, and whether it wants TLS (`tls=true`, `tlsCAFile`)".to_owned()
             }
             _ => "see the driver's message".to_owned(),
         },
@@ -124,6 +146,9 @@ fn said(error: &Error) -> String {
                 command.code, command.code_name, command.message
             )
         }
+        ErrorKind::ServerSelection { message, .. } if let Some(members) = members(message) => {
+            members
+        }
         kind => {
             let mut text = kind.to_string();
             if let Some((at, _)) = text.char_indices().nth(300) {
@@ -132,6 +157,21 @@ fn said(error: &Error) -> String {
             text
         }
     }
+}
+
+/// What went wrong with each member, from the driver's picture of the deployment; nothing if it is drawn in some other way.
+fn members(message: &str) -> Option<String> {
+    let members: Vec<_> = message
+        .split("Address: ")
+        .skip(1)
+        .filter_map(|member| {
+            let (address, rest) = member.split_once(',')?;
+            let (_, error) = rest.split_once("Error: Kind: ")?;
+            let end = error.find(", labels:").unwrap_or(error.len());
+            Some(format!("{address}: {}", &error[..end]))
+        })
+        .collect();
+    (!members.is_empty()).then(|| members.join("; "))
 }
 
 /// Waits that grow from a tenth of a second to half a minute, each a random part of its length, so that many sources do not come
@@ -168,6 +208,18 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_are_named_with_their_errors_alone() {
+        let drawn = "Server selection timeout: No available servers. Topology: { Type: Unknown, Servers: [ \
+            { Address: a:1, Type: Unknown, Error: Kind: I/O error: Connection refused (os error 111), labels: {\"RetryableError\"}, source: None, server response: None }, \
+            { Address: b:2, Type: Unknown, Error: Kind: I/O error: timed out, labels: {}, source: None, server response: None } ] }";
+        assert_eq!(
+            members(drawn).unwrap(),
+            "a:1: I/O error: Connection refused (os error 111); b:2: I/O error: timed out"
+        );
+        assert_eq!(members("no servers at all"), None);
+    }
 
     #[test]
     fn waits_grow_and_end() {

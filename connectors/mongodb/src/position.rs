@@ -22,6 +22,9 @@ pub(crate) struct StreamPosition {
     /// How many events of that cluster time are done.
     #[serde(default)]
     pub(crate) ordinal: u64,
+    /// How many documents and tombstones came behind the last event.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) beside: u64,
     /// The transaction of the last event, if it was of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) transaction: Option<Transaction>,
@@ -40,6 +43,10 @@ pub(crate) struct Transaction {
     pub(crate) total: u64,
     /// Events so far, by namespace.
     pub(crate) counts: BTreeMap<String, u64>,
+}
+
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Tokens of old servers hold binary data, which only Extended JSON keeps.
@@ -62,6 +69,7 @@ impl StreamPosition {
             token,
             time: (0, 0),
             ordinal: 0,
+            beside: 0,
             transaction: None,
             replica_set,
         }
@@ -80,27 +88,35 @@ impl StreamPosition {
             self.ordinal = 0;
         }
         self.ordinal += 1;
+        self.beside = 0;
         self.ordinal - 1
     }
 
-    /// Counts an event of transaction `id` (or of none): its numbers in the transaction, and in its namespace there.
-    pub(crate) fn count_in(&mut self, id: Option<String>, namespace: &str) -> Option<(u64, u64)> {
-        let Some(id) = id else {
-            self.transaction = None;
-            return None;
-        };
-        if self.transaction.as_ref().is_none_or(|t| t.id != id) {
-            self.transaction = Some(Transaction {
-                id,
+    /// Counts what is sent behind the last event without being one of the stream; from one.
+    pub(crate) fn count_beside(&mut self) -> u64 {
+        self.beside += 1;
+        self.beside
+    }
+
+    /// Notes that an event was of no transaction.
+    pub(crate) fn leave_transaction(&mut self) {
+        self.transaction = None;
+    }
+
+    /// Counts an event of transaction `id`: its numbers in the transaction, and in its namespace there.
+    pub(crate) fn count_in(&mut self, id: &str, namespace: &str) -> (u64, u64) {
+        let known = self.transaction.take().filter(|known| known.id == id);
+        let transaction = self
+            .transaction
+            .insert(known.unwrap_or_else(|| Transaction {
+                id: id.to_owned(),
                 total: 0,
                 counts: BTreeMap::new(),
-            });
-        }
-        let transaction = self.transaction.as_mut()?;
+            }));
         transaction.total += 1;
         let count = transaction.counts.entry(namespace.to_owned()).or_insert(0);
         *count += 1;
-        Some((transaction.total, *count))
+        (transaction.total, *count)
     }
 }
 
@@ -117,7 +133,7 @@ mod tests {
             time: 7,
             increment: 2,
         }));
-        position.count_in(Some("s:1".into()), "shop.orders");
+        position.count_in("s:1", "shop.orders");
         insta::assert_snapshot!(position.encode().as_json(), @r#"{"token":{"_data":"8263"},"time":[7,2],"ordinal":1,"transaction":{"id":"s:1","total":1,"counts":{"shop.orders":1}},"replica_set":"rs0"}"#);
         assert_eq!(
             position.encode().decode::<StreamPosition>().unwrap(),

@@ -94,9 +94,9 @@ impl Scope {
                     && (patterns.is_empty() || patterns.iter().any(|p| matches(p, collection)))
             }
             Self::Deployment { patterns } => {
-                let whole = format!("{database}.{collection}");
                 !matches!(database, "admin" | "local" | "config")
-                    && (patterns.is_empty() || patterns.iter().any(|p| matches(p, &whole)))
+                    && (patterns.is_empty()
+                        || patterns.iter().any(|p| both_match(p, database, collection)))
             }
         }
     }
@@ -132,14 +132,21 @@ impl Scope {
         if patterns.is_empty() {
             return None;
         }
-        let mut any = vec![Bson::from(
-            doc! { "operationType": { "$in": ["dropDatabase", "invalidate"] } },
-        )];
+        let mut any = vec![Bson::from(match self {
+            Self::Deployment { .. } => doc! { "operationType": "invalidate" },
+            _ => doc! { "operationType": { "$in": ["dropDatabase", "invalidate"] } },
+        })];
         for pattern in patterns {
+            if let Self::Deployment { .. } = self {
+                let (database, _) = halves(pattern);
+                any.push(Bson::from(
+                    doc! { "operationType": "dropDatabase", "ns.db": condition(database) },
+                ));
+            }
             for field in ["ns", "to"] {
                 any.push(Bson::from(match self {
                     Self::Deployment { .. } => {
-                        let (database, collection) = pattern.split_once('.').unwrap_or((pattern, "*"));
+                        let (database, collection) = halves(pattern);
                         doc! { format!("{field}.db"): condition(database), format!("{field}.coll"): condition(collection) }
                     }
                     _ => doc! { format!("{field}.coll"): condition(pattern) },
@@ -169,9 +176,19 @@ impl Scope {
 
     /// Whether the scope written as `text` covered a namespace.
     pub(crate) fn text_covers(text: &str, database: &str, collection: &str) -> bool {
-        let whole = format!("{database}.{collection}");
-        text.split(' ').any(|pattern| matches(pattern, &whole))
+        text.split(' ')
+            .any(|pattern| both_match(pattern, database, collection))
     }
+}
+
+/// The patterns of the database and of the collection. A database's name has no dot, a collection's may.
+fn halves(pattern: &str) -> (&str, &str) {
+    pattern.split_once('.').unwrap_or((pattern, "*"))
+}
+
+fn both_match(pattern: &str, database: &str, collection: &str) -> bool {
+    let (of_database, of_collection) = halves(pattern);
+    matches(of_database, database) && matches(of_collection, collection)
 }
 
 fn condition(pattern: &str) -> Bson {
@@ -263,12 +280,15 @@ mod tests {
             }
         }
         assert!(!scope(None, &[]).covers("local", "oplog.rs"));
+        // As the server's stage has it: a star ends where the database does.
+        assert!(!scope(None, &["sh*.orders"]).covers("shop", "old.orders"));
     }
 
     #[test]
     fn the_server_filters_by_regular_expression() {
         insta::assert_snapshot!(scope(Some("shop"), &["or.d*", "plain"]).stage().unwrap());
         assert_eq!(scope(Some("shop"), &[]).stage(), None);
+        insta::assert_snapshot!(scope(None, &["sh*.x"]).stage().unwrap(), @r#"{ "$match": { "$or": [{ "operationType": "invalidate" }, { "operationType": "dropDatabase", "ns.db": { "$regex": "^sh.*$" } }, { "ns.db": { "$regex": "^sh.*$" }, "ns.coll": "x" }, { "to.db": { "$regex": "^sh.*$" }, "to.coll": "x" }] } }"#);
     }
 
     #[test]

@@ -50,8 +50,6 @@ pub(crate) struct SnapshotDocument<'a> {
     pub(crate) collection: &'a str,
     /// Number of the chunk.
     pub(crate) chunk: u64,
-    /// Its number in the chunk.
-    pub(crate) number: u64,
     /// When it was read.
     pub(crate) read_at: Timestamp,
     pub(crate) document: &'a RawDocument,
@@ -65,6 +63,19 @@ pub(crate) struct EventWriter {
     recorded: Timestamp,
     /// `"source":{"version":…,"name":…,"db":`
     source_head: Vec<u8>,
+    namespace: Namespace,
+    /// Where short texts are put together.
+    scratch: String,
+}
+
+/// The last namespace that was written, as its events show it: most events are of the same one as the event before.
+#[derive(Debug, Default)]
+struct Namespace {
+    database: String,
+    collection: Option<String>,
+    subject: Option<Str>,
+    /// `"source":{…,"db":…,"collection":…`
+    source: Vec<u8>,
 }
 
 impl EventWriter {
@@ -78,6 +89,8 @@ impl EventWriter {
             outgoing: Outgoing::default(),
             recorded: Timestamp::now(),
             source_head,
+            namespace: Namespace::default(),
+            scratch: String::new(),
         }
     }
 
@@ -106,7 +119,7 @@ impl EventWriter {
             let mut tombstone = event.clone();
             tombstone.id = format!("{}.t", event.id).into();
             tombstone.correlationid = tombstone.id.clone();
-            tombstone.sequence = event.sequence.as_ref().map(|s| format!("{s}.t").into());
+            tombstone.sequence = Some(sequence_beside(position));
             tombstone
         });
         self.outgoing.push(event, start);
@@ -142,8 +155,9 @@ impl EventWriter {
     pub(crate) fn snapshot_document(
         &mut self,
         read: &SnapshotDocument<'_>,
-        position: &StreamPosition,
+        position: &mut StreamPosition,
     ) {
+        self.remember(read.database, Some(read.collection));
         let namespace = format!("{}.{}", read.database, read.collection);
         let id = read.document.get("_id").ok().flatten();
         let hash = id.map_or(0, hash);
@@ -152,16 +166,8 @@ impl EventWriter {
             read.snapshot, read.chunk
         );
         let mut event = self.named(legal_string(&event_id).into(), read.read_at);
-        event.sequence = Some(
-            format!(
-                "{}-{:010}-{:010}",
-                sequence(position, position.ordinal.saturating_sub(1)),
-                read.chunk,
-                read.number
-            )
-            .into(),
-        );
-        event.subject = Some(legal_string(&namespace).into());
+        event.sequence = Some(sequence_beside(position));
+        event.subject = self.namespace.subject.clone();
         event.partitionkey = id.and_then(key::text);
         event.op = Some(Op::Read);
         let start = self.outgoing.data.len();
@@ -177,7 +183,7 @@ impl EventWriter {
     }
 
     /// Writes that changes after `lost` are gone.
-    pub(crate) fn history_lost(&mut self, lost: &StreamPosition, reason: &str, scope: &str) {
+    pub(crate) fn history_lost(&mut self, lost: &mut StreamPosition, reason: &str, scope: &str) {
         let start = self.outgoing.data.len();
         let mut event = self.named(
             format!(
@@ -192,7 +198,7 @@ impl EventWriter {
         event.event_type = Str::new_static("mongodb.history.lost.v1");
         event.subject = Some(legal_string(scope).into());
         event.op = Some(Op::Message);
-        event.sequence = Some(format!("{}-lost", sequence(lost, lost.ordinal)).into());
+        event.sequence = Some(sequence_beside(lost));
         let out = &mut self.outgoing.data;
         out.extend_from_slice(b"{\"reason\":");
         write_string(reason, out);
@@ -204,7 +210,32 @@ impl EventWriter {
         self.outgoing.push(event, start);
     }
 
-    fn envelope(&self, change: &Change<'_>, position: &mut StreamPosition) -> Envelope {
+    /// Makes [`Namespace`] that of the next event.
+    fn remember(&mut self, database: &str, collection: Option<&str>) {
+        let known = &mut self.namespace;
+        let is_same = known.database == database && known.collection.as_deref() == collection;
+        if is_same && !known.source.is_empty() {
+            return;
+        }
+        known.database = database.to_owned();
+        known.collection = collection.map(str::to_owned);
+        let subject = match collection {
+            Some(collection) => format!("{database}.{collection}"),
+            None => database.to_owned(),
+        };
+        known.subject = (!subject.is_empty()).then(|| legal_string(&subject).into());
+        known.source.clear();
+        known.source.extend_from_slice(&self.source_head);
+        write_string(database, &mut known.source);
+        known.source.extend_from_slice(b",\"collection\":");
+        match collection {
+            Some(collection) => write_string(collection, &mut known.source),
+            None => known.source.extend_from_slice(b"null"),
+        }
+    }
+
+    fn envelope(&mut self, change: &Change<'_>, position: &mut StreamPosition) -> Envelope {
+        self.remember(change.database, change.collection);
         let ordinal = position.count(change.cluster_time);
         let time = change
             .wall_time
@@ -213,12 +244,10 @@ impl EventWriter {
             .unwrap_or(self.recorded);
         let id = change.token.map(token_hash).unwrap_or_default();
         let mut event = self.named(id, time);
-        event.sequence = Some(sequence(position, ordinal).into());
-        let subject = match change.collection {
-            Some(collection) => format!("{}.{collection}", change.database),
-            None => change.database.to_owned(),
-        };
-        event.subject = (!subject.is_empty()).then(|| legal_string(&subject).into());
+        self.scratch.clear();
+        write_sequence(position, ordinal, &mut self.scratch);
+        event.sequence = Some(Str::new(&self.scratch));
+        event.subject = self.namespace.subject.clone();
         event.partitionkey = change.id().and_then(key::text);
         event.op = match change.operation {
             "insert" => Some(Op::Create),
@@ -244,14 +273,17 @@ impl EventWriter {
         change: &Change<'_>,
         position: &mut StreamPosition,
     ) -> Option<(String, u64, u64)> {
-        let id = transaction_id(change);
+        let Some(id) = transaction_id(change) else {
+            position.leave_transaction();
+            return None;
+        };
         let namespace = format!(
             "{}.{}",
             change.database,
             change.collection.unwrap_or_default()
         );
-        let (total, count) = position.count_in(id.clone(), &namespace)?;
-        Some((id?, total, count))
+        let (total, count) = position.count_in(&id, &namespace);
+        Some((id, total, count))
     }
 
     fn named(&self, id: Str, time: Timestamp) -> Envelope {
@@ -305,13 +337,7 @@ impl EventWriter {
             json::write_document(description, format, out)?;
         }
         out.push(b',');
-        out.extend_from_slice(&self.source_head);
-        write_string(change.database, out);
-        out.extend_from_slice(b",\"collection\":");
-        match change.collection {
-            Some(collection) => write_string(collection, out),
-            None => out.extend_from_slice(b"null"),
-        }
+        out.extend_from_slice(&self.namespace.source);
         out.extend_from_slice(b",\"snapshot\":false,\"operation\":");
         write_string(change.operation, out);
         if change.operation == "update" {
@@ -329,14 +355,20 @@ impl EventWriter {
         if let Some(number) = change.transaction {
             let _infallible = write!(out, ",\"txnNumber\":{number}");
         }
+        let mut digits = itoa::Buffer::new();
         if let Some(at) = change.cluster_time {
-            let _infallible = write!(out, ",\"cluster_time\":\"{}:{}\"", at.time, at.increment);
+            out.extend_from_slice(b",\"cluster_time\":\"");
+            out.extend_from_slice(digits.format(at.time).as_bytes());
+            out.push(b':');
+            out.extend_from_slice(digits.format(at.increment).as_bytes());
+            out.push(b'"');
         }
-        let millis = time.as_millisecond();
-        let _infallible = write!(
-            out,
-            ",\"ts_ms\":{millis}}},\"ts_ms\":{millis},\"transaction\":"
-        );
+        let millis = digits.format(time.as_millisecond()).as_bytes();
+        out.extend_from_slice(b",\"ts_ms\":");
+        out.extend_from_slice(millis);
+        out.extend_from_slice(b"},\"ts_ms\":");
+        out.extend_from_slice(millis);
+        out.extend_from_slice(b",\"transaction\":");
         match transaction {
             Some((id, total, count)) => {
                 out.extend_from_slice(b"{\"id\":");
@@ -360,10 +392,7 @@ impl EventWriter {
         out.extend_from_slice(b"{\"op\":\"r\",\"before\":null,\"after\":");
         json::write_document(read.document, self.settings.format, out)?;
         out.push(b',');
-        out.extend_from_slice(&self.source_head);
-        write_string(read.database, out);
-        out.extend_from_slice(b",\"collection\":");
-        write_string(read.collection, out);
+        out.extend_from_slice(&self.namespace.source);
         let millis = read.read_at.as_millisecond();
         let _infallible = write!(
             out,
@@ -400,8 +429,22 @@ pub(crate) fn token_hash(token: &RawDocument) -> Str {
 
 /// Cluster time, then the number of the event among those of the same time.
 fn sequence(position: &StreamPosition, ordinal: u64) -> String {
+    let mut text = String::with_capacity(27);
+    write_sequence(position, ordinal, &mut text);
+    text
+}
+
+/// What comes behind an event and before the next one: the event's own, then a number.
+fn sequence_beside(position: &mut StreamPosition) -> Str {
+    let number = position.count_beside();
+    let event = sequence(position, position.ordinal.saturating_sub(1));
+    format!("{event}-{number:010}").into()
+}
+
+fn write_sequence(position: &StreamPosition, ordinal: u64, out: &mut String) {
+    use std::fmt::Write as _;
     let (seconds, increment) = position.time;
-    format!("{seconds:08x}{increment:08x}-{ordinal:010}")
+    let _infallible = write!(out, "{seconds:08x}{increment:08x}-{ordinal:010}");
 }
 
 /// `{session}:{number}` of an event that was part of a transaction.

@@ -161,18 +161,17 @@ fn documents_that_were_read_sort_behind_the_event_before_them() {
                 database: "shop",
                 collection: "orders",
                 chunk: 4,
-                number,
                 read_at: Timestamp::UNIX_EPOCH,
-                document: &rawdoc! { "_id": i64::try_from(number).unwrap(), "x": null },
+                document: &rawdoc! { "_id": i64::from(number), "x": null },
             },
-            &position,
+            &mut position,
         );
     }
     writer.change(
         &Change::read(&event("2", "delete", doc! { "documentKey": { "_id": 1 } })).unwrap(),
         &mut position,
     );
-    writer.history_lost(&position, "gone", "shop.*");
+    writer.history_lost(&mut position, "gone", "shop.*");
     let batch = writer.outgoing.take(None);
     insta::assert_snapshot!(show(&batch));
     let sequences: Vec<_> = batch

@@ -1,5 +1,7 @@
 //! Reads the documents of a chunk.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use headgate_sdk::Timestamp as Instant;
 use mongodb::{
@@ -7,9 +9,12 @@ use mongodb::{
     bson::{Document, RawBsonRef, RawDocumentBuf, Timestamp, cstr, rawdoc},
     error::Error,
 };
+use tokio::time::timeout;
 
 use crate::{event::id_document, stream::operation_time};
 
+/// How long the server may take for one reply.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// A chunk is closed once it holds so many bytes.
 const FULL_BYTES: usize = 16 << 20;
 
@@ -61,7 +66,14 @@ impl ChunkRequest {
             read_at: Instant::now(),
         };
         let mut bytes = 0;
-        'replies: while let Some(reply) = cursor.next().await {
+        let silent = || {
+            let silent = format!("the server has not answered for {PATIENCE:?}");
+            Error::from(std::io::Error::new(std::io::ErrorKind::TimedOut, silent))
+        };
+        'replies: while let Some(reply) = timeout(PATIENCE, cursor.next())
+            .await
+            .map_err(|_| silent())?
+        {
             let reply = reply?;
             if let Some(at) = operation_time(reply.as_raw_document()) {
                 chunk.high = chunk.high.max(at);

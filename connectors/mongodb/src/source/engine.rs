@@ -13,6 +13,7 @@ use std::{
 use futures::future::BoxFuture;
 use headgate_sdk::{Batch, Entry, Lane, LaneError, SourceContext, SourceError, status::State};
 use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, Timestamp};
+use tokio::time::timeout;
 
 use super::{DriverClient, DriverError};
 use crate::{
@@ -29,6 +30,12 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(1);
 /// The same while a snapshot waits for the stream.
 const BUSY: Duration = Duration::from_millis(50);
+/// How long the server may say nothing at all before the stream is opened on another connection. It doubles each time: a server
+/// that has much to look through before it answers gets there in the end.
+const PATIENCE: Duration = Duration::from_secs(60);
+const MOST_PATIENCE: Duration = Duration::from_secs(16 * 60);
+/// Seconds that a position may be ahead of the deployment's clock: a member may lag behind, but not by so much.
+const AHEAD: u32 = 300;
 /// The least time between two batches that carry nothing but a position.
 const POSITION_EVERY: Duration = Duration::from_secs(2);
 
@@ -56,6 +63,13 @@ pub(super) struct Engine {
     stream: Option<ChangeStream>,
     pub(super) abilities: Abilities,
     pub(super) backoff: Backoff,
+    /// Of reading chunks, which fails and succeeds beside the stream.
+    pub(super) chunk_backoff: Backoff,
+    patience: Duration,
+    /// Whether the next reply is the first of its stream.
+    is_fresh: bool,
+    /// Whether the stored position was compared with the deployment's clock.
+    is_clock_checked: bool,
     pub(super) fragments: Fragments,
     /// The token of the last event that was written, if it is newer than the one in the position.
     token: Vec<u8>,
@@ -65,6 +79,8 @@ pub(super) struct Engine {
     pub(super) single: u32,
     /// Whether all collections must be read again.
     pub(super) replan: bool,
+    /// The position that was lost with history: the next one counts on from it.
+    pub(super) floor: Option<StreamPosition>,
     pub(super) window: Option<Window>,
     pub(super) chunk: Option<BoxFuture<'static, Result<Chunk, DriverError>>>,
     /// The delivery that carries the plan: chunks follow once it is durable, so that their ids stay the same.
@@ -77,6 +93,7 @@ pub(super) struct Engine {
 /// What woke the loop.
 enum Woken {
     Reply(Option<Result<Reply, DriverError>>),
+    Silence,
     Chunk(Result<Chunk, DriverError>),
     Control(headgate_sdk::control::Control),
 }
@@ -88,11 +105,16 @@ impl Engine {
             stream: None,
             abilities: Abilities::default(),
             backoff: Backoff::default(),
+            chunk_backoff: Backoff::default(),
+            patience: PATIENCE,
+            is_fresh: true,
+            is_clock_checked: false,
             fragments: Fragments::default(),
             token: Vec::new(),
             reached: None,
             single: 0,
             replan: false,
+            floor: None,
             window: None,
             chunk: None,
             plan: None,
@@ -130,7 +152,10 @@ impl Engine {
             let woken = tokio::select! {
                 control = self.parts.cx.control.next() => Woken::Control(control),
                 chunk = chunk => Woken::Chunk(chunk),
-                reply = stream.next() => Woken::Reply(reply),
+                reply = timeout(self.patience, stream.next()) => match reply {
+                    Ok(reply) => Woken::Reply(reply),
+                    Err(_) => Woken::Silence,
+                },
             };
             match woken {
                 Woken::Control(control) => self.control(control).await,
@@ -140,6 +165,10 @@ impl Engine {
                 }
                 Woken::Reply(Some(Ok(reply))) => self.reply(&reply).await?,
                 Woken::Reply(Some(Err(error))) => self.failed(error, Phase::Next).await?,
+                Woken::Silence => {
+                    let error = self.unheard();
+                    self.failed(error, Phase::Next).await?;
+                }
                 // The server closed it: after an invalidate, or because it was asked to.
                 Woken::Reply(None) => {
                     self.close();
@@ -154,6 +183,16 @@ impl Engine {
     pub(super) fn close(&mut self) {
         self.stream = None;
         self.fragments.clear();
+    }
+
+    /// The server said nothing for too long; what a broken connection would have said.
+    fn unheard(&mut self) -> DriverError {
+        let silence = self.patience;
+        self.patience = (silence * 2).min(MOST_PATIENCE);
+        DriverError::from(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("the server has not answered for {silence:?}"),
+        ))
     }
 
     fn wanted_pace(&self) -> Duration {
@@ -187,26 +226,42 @@ impl Engine {
             pace,
             &mut self.abilities,
         );
-        match Box::pin(opened).await {
-            Ok(stream) => {
+        match timeout(self.patience, Box::pin(opened)).await {
+            Ok(Ok(stream)) => {
                 self.stream = Some(stream);
                 self.reached = None;
+                self.is_fresh = true;
                 Ok(())
             }
-            Err(error) => self.failed(error, Phase::Open).await,
+            Ok(Err(error)) => self.failed(error, Phase::Open).await,
+            Err(_) => {
+                let error = self.unheard();
+                self.failed(error, Phase::Open).await
+            }
         }
     }
 
     /// Takes a reply: its events, its token, and what it says about how far the stream has come.
     async fn reply(&mut self, reply: &Reply) -> Result<(), SourceError> {
-        self.backoff.reset();
-        self.parts.cx.status.set(State::Ready);
         self.parts.writer.stamp();
         let malformed = |error: DriverError| {
             SourceError::retriable(format!("a reply of the server cannot be read: {error}"))
         };
         let events = reply.events().map_err(malformed)?;
         let mut is_empty = true;
+        // A stream that opens and then fails gets nowhere: only events, or a second reply, say that all is well again.
+        if !self.is_fresh || !events.is_empty() {
+            self.backoff.reset();
+            self.patience = PATIENCE;
+        }
+        if self.backoff.failures() == 0 {
+            self.parts.cx.status.set(State::Ready);
+        }
+        self.is_fresh = false;
+        if let Some(advice) = self.is_ahead(reply.operation_time()) {
+            self.close();
+            return self.history_lost(&advice).await;
+        }
         self.begin(reply).await?;
         for event in events {
             is_empty = false;
@@ -245,6 +300,22 @@ impl Engine {
         Ok(())
     }
 
+    /// Compares the stored position with the deployment's clock, once. A position of the future is of another deployment, or of this
+    /// one before a backup was restored; the server would wait for that time without a word.
+    fn is_ahead(&mut self, now: Option<Timestamp>) -> Option<String> {
+        if std::mem::replace(&mut self.is_clock_checked, true) {
+            return None;
+        }
+        let (at, now) = (self.parts.position.as_ref()?.time.0, now?.time);
+        (at > now.saturating_add(AHEAD)).then(|| {
+            format!(
+                "{}: the position is {} s ahead of the deployment's clock: it is of another deployment, or a backup was restored",
+                self.parts.config.scope.text(),
+                at - now
+            )
+        })
+    }
+
     /// The first reply of the first stream says where it began: that is the first position, and snapshots are planned from it.
     async fn begin(&mut self, reply: &Reply) -> Result<(), SourceError> {
         if self.parts.position.is_none() {
@@ -253,15 +324,11 @@ impl Engine {
                 reply.operation_time(),
             ) {
                 (Some(Ok(token)), _) if reply.events().is_ok_and(|events| events.is_empty()) => {
-                    self.parts.position =
-                        Some(StreamPosition::new(token, self.parts.replica_set.clone()));
+                    self.parts.position = Some(self.position_at(token));
                 }
                 // Events came at once: the position follows with the first of them.
                 (_, Some(_)) if reply.events().is_ok_and(|events| !events.is_empty()) => {
-                    self.parts.position = Some(StreamPosition::new(
-                        Document::new(),
-                        self.parts.replica_set.clone(),
-                    ));
+                    self.parts.position = Some(self.position_at(Document::new()));
                 }
                 // A server without such tokens (before 4.0.7): until the first event comes, the time is the position.
                 (_, Some(at)) => {
@@ -280,11 +347,30 @@ impl Engine {
         self.plan_snapshots().await
     }
 
+    fn position_at(&mut self, token: Document) -> StreamPosition {
+        let mut position = StreamPosition::new(token, self.parts.replica_set.clone());
+        if let Some(lost) = self.floor.take() {
+            (position.time, position.ordinal) = (lost.time, lost.ordinal);
+            position.beside = lost.beside;
+        }
+        position
+    }
+
     async fn event(&mut self, event: &RawDocument) -> Result<(), SourceError> {
-        let understood = |error: ChangeError| SourceError::fatal(error.to_string());
+        let understood = |error: ChangeError| match error {
+            ChangeError::NoToken | ChangeError::NoOperation => {
+                SourceError::fatal(error.to_string())
+            }
+            ChangeError::Fragment { .. } | ChangeError::Malformed(_) => {
+                SourceError::retriable(error.to_string())
+            }
+        };
         let change = Change::read(event).map_err(understood)?;
-        let Some(split) = change.split else {
-            return self.apply(&change).await;
+        // Most events are whole, and some servers say so.
+        let split = match change.split {
+            None if !self.fragments.is_pending() => return self.apply(&change).await,
+            Some((_, 1)) if !self.fragments.is_pending() => return self.apply(&change).await,
+            split => split.unwrap_or((1, 1)),
         };
         match self.fragments.add(event, split).map_err(understood)? {
             Some(whole) => {

@@ -12,7 +12,7 @@ use crate::{
     config::SnapshotMode,
     deployment,
     event::SnapshotDocument,
-    failure::{self, Failure, Phase},
+    failure::{self, Failure},
     scope::Scope,
     snapshot::{Chunk, ChunkRequest, Finished, Outcome, Snapshots, Window},
 };
@@ -90,6 +90,7 @@ impl Engine {
         let error = match chunk {
             Ok(chunk) => {
                 window.load(chunk);
+                self.chunk_backoff.reset();
                 return Ok(());
             }
             Err(error) => error,
@@ -99,13 +100,15 @@ impl Engine {
         let advice = failure::advice(&error, &namespace);
         // What was noted so far stays right: the same chunk is read again, under the same window.
         let request = window.request.clone();
-        match failure::classify(&error, Phase::Open) {
+        let client = self.parts.client.clone();
+        match failure::classify_reading(&error) {
             Failure::Resume => {
-                let pause = self.backoff.next();
-                self.wait(pause).await;
-                if self.window.is_some() {
-                    self.chunk = Some(Box::pin(request.read(self.parts.client.clone())));
-                }
+                let pause = self.chunk_backoff.next();
+                tracing::warn!(source = %self.parts.cx.source.name, ?pause, "a chunk of the snapshot is read again: {advice}");
+                self.chunk = Some(Box::pin(async move {
+                    tokio::time::sleep(pause).await;
+                    request.read(client).await
+                }));
                 Ok(())
             }
             Failure::Restart if is_filtered && matches!(*error.kind, ErrorKind::Command(_)) => {
@@ -149,10 +152,9 @@ impl Engine {
         let Some(progress) = self.parts.snapshots.get(&namespace).cloned() else {
             return Ok(());
         };
-        let first = outcome.documents;
         outcome.documents += documents.len() as u64;
-        for (number, document) in (first..).zip(&documents) {
-            let Some(position) = &self.parts.position else {
+        for document in &documents {
+            let Some(position) = &mut self.parts.position else {
                 break;
             };
             let read = SnapshotDocument {
@@ -160,7 +162,6 @@ impl Engine {
                 database: &request.database,
                 collection: &request.collection,
                 chunk: progress.chunk,
-                number,
                 read_at,
                 document,
             };

@@ -13,6 +13,8 @@ mod engine;
 mod interleave;
 mod trouble;
 
+use std::time::Duration;
+
 use headgate_sdk::{
     LaneSpec, Replay, Source, SourceContext, SourceError, Str, Timestamp, status::State,
 };
@@ -34,6 +36,8 @@ pub struct MongoSource {
     config: Checked,
 }
 
+/// How long the deployment may take to say who it is and what it has.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Entry: the scope for which snapshots were planned.
 const SCOPE_ENTRY: &str = "scope";
 /// Entry: when history was lost, as a JSON list of seconds.
@@ -49,16 +53,28 @@ impl MongoSource {
         let scope = config.scope.text();
         let ended = |error: &mongodb::error::Error| ended(error, &scope);
         cx.status.set(State::Starting);
-        let client = deployment::connect(&config).await.map_err(|e| ended(&e))?;
-        let deployment = Deployment::ask(&client).await.map_err(|e| ended(&e))?;
+        let asked = async {
+            let client = deployment::connect(&config).await?;
+            let deployment = Deployment::ask(&client).await?;
+            let existing = match deployment.has_history() {
+                true => deployment::collections(&client, &config.scope).await?,
+                false => Vec::new(),
+            };
+            Ok((client, deployment, existing))
+        };
+        let (client, deployment, existing) = tokio::time::timeout(PATIENCE, asked)
+            .await
+            .map_err(|_| {
+                SourceError::retriable(format!(
+                    "{scope}: the deployment did not answer within {PATIENCE:?}: check that it runs and that the network lets it through"
+                ))
+            })?
+            .map_err(|e| ended(&e))?;
         if !deployment.has_history() {
             return Err(SourceError::fatal(format!(
                 "{scope}: the server is no member of a replica set, so it keeps no history: start it with `--replSet rs0` and run `rs.initiate()`"
             )));
         }
-        let existing = deployment::collections(&client, &config.scope)
-            .await
-            .map_err(|e| ended(&e))?;
         check_collections(&config, &existing, &cx)?;
 
         let lane = cx

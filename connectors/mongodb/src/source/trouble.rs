@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use headgate_sdk::{SourceError, Timestamp, status::State};
 use mongodb::bson::RawBsonRef;
+use tokio::time::timeout;
 
 use super::{DriverError, engine::Engine};
 use crate::{
@@ -20,6 +21,7 @@ const PERIOD: i64 = 3600;
 const SINGLE: u32 = 500;
 /// How long the server may take to send the key of an event that is too large.
 const PATIENCE: Duration = Duration::from_secs(60);
+const NO_KEY: &str = "an event is too large to be sent, and the server did not send its key either";
 /// Failures in a row after which the state says so.
 const QUIET_FAILURES: u32 = 1;
 
@@ -55,7 +57,7 @@ impl Engine {
     }
 
     /// The changes since the position are gone: says so in an event and reads everything again, or stops.
-    async fn history_lost(&mut self, advice: &str) -> Result<(), SourceError> {
+    pub(super) async fn history_lost(&mut self, advice: &str) -> Result<(), SourceError> {
         if self.parts.config.on_history_lost == OnHistoryLost::Stop {
             return Err(SourceError::fatal(format!(
                 "{advice}; changes are lost, and only a new snapshot brings consumers up to date: set `on_history_lost: snapshot`, and back to `stop` later if you like"
@@ -70,8 +72,12 @@ impl Engine {
         }
         self.parts.lost.push(now);
         let scope = self.parts.config.scope.text();
-        if let Some(lost) = self.parts.position.take() {
-            self.parts.writer.history_lost(&lost, advice, &scope);
+        if let Some(mut lost) = self.parts.position.take() {
+            self.parts.writer.history_lost(&mut lost, advice, &scope);
+            // What follows sorts behind it, unless the position was of another deployment's future.
+            if i64::from(lost.time.0) <= now {
+                self.floor = Some(lost);
+            }
         }
         tracing::error!(source = %self.parts.cx.source.name, "{advice}: all collections are read again");
         self.parts.cx.status.warn(
@@ -104,16 +110,17 @@ impl Engine {
             pace,
             &mut self.abilities,
         );
-        let mut stream = match Box::pin(opened).await {
-            Ok(stream) => stream,
-            Err(error) => return self.thin_failed(&error).await,
+        let mut stream = match timeout(PATIENCE, Box::pin(opened)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return self.thin_failed(&error).await,
+            Err(_) => return Err(SourceError::retriable(NO_KEY)),
         };
         let asked = Instant::now();
         while asked.elapsed() < PATIENCE {
-            let reply = match stream.next().await {
-                Some(Ok(reply)) => reply,
-                Some(Err(error)) => return self.thin_failed(&error).await,
-                None => break,
+            let reply = match timeout(PATIENCE, stream.next()).await {
+                Ok(Some(Ok(reply))) => reply,
+                Ok(Some(Err(error))) => return self.thin_failed(&error).await,
+                Ok(None) | Err(_) => break,
             };
             let Ok(events) = reply.events() else { break };
             let Some(Ok(RawBsonRef::Document(event))) = events.into_iter().next() else {
@@ -128,9 +135,7 @@ impl Engine {
             self.passed(&change);
             return self.flush().await;
         }
-        Err(SourceError::retriable(
-            "an event is too large to be sent, and the server did not send its key either",
-        ))
+        Err(SourceError::retriable(NO_KEY))
     }
 
     async fn thin_failed(&mut self, error: &DriverError) -> Result<(), SourceError> {

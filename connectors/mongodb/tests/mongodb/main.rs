@@ -3,7 +3,15 @@
 
 mod behaviour;
 mod conformance;
+mod faults;
+mod fold;
+mod images;
+mod outage;
+mod proxy;
 mod rebuild;
+mod security;
+mod server;
 mod snapshot;
 mod support;
 mod trouble;
+mod workload;

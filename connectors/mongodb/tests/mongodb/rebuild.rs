@@ -3,84 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_sdk::{Envelope, Str};
-use mongodb::{
-    Database,
-    bson::{Bson, Document, doc},
-};
+use mongodb::bson::{Bson, doc};
 use serde_json::json;
 
-use crate::support::{Shop, count};
-
-const NAMES: [&str; 3] = ["orders", "items", "people"];
-
-/// Writes at random, always the same for the same seed.
-struct Workload {
-    random: fastrand::Rng,
-    database: Database,
-    transactions: u32,
-}
-
-impl Workload {
-    async fn step(&mut self) {
-        let name = NAMES[self.random.usize(..NAMES.len())];
-        let collection = self.database.collection::<Document>(name);
-        let id = self.random.i32(..40);
-        let query = doc! { "_id": id };
-        let n = self.random.i64(..);
-        match self.random.u32(..100) {
-            0..35 => {
-                let replacement = doc! { "_id": id, "n": n, "nested": { "a": 1, "b": [1, 2, { "c": "x" }] }, "text": "é\"".repeat(self.random.usize(..20)) };
-                collection.replace_one(query, replacement).upsert(true).await.map(drop)
-            }
-            35..50 => collection.update_one(query, doc! { "$set": { "n": n, "nested.a": n, "nested.b.2.c": "y" } }).await.map(drop),
-            50..58 => collection.update_one(query, doc! { "$push": { "list": n }, "$unset": { "text": "" } }).await.map(drop),
-            58..64 => collection.update_one(query, doc! { "$set": { "list": [] } }).await.map(drop),
-            64..80 => collection.delete_one(query).await.map(drop),
-            80..95 => self.transaction(id).await,
-            95..97 => self.database.collection::<Document>(name).drop().await,
-            _ => self.rename(name).await,
-        }
-        .expect("the server takes it");
-    }
-
-    async fn transaction(&mut self, id: i32) -> mongodb::error::Result<()> {
-        self.transactions += 1;
-        // Collections must exist outside of it.
-        for name in NAMES {
-            let _exists = self.database.create_collection(name).await;
-        }
-        let mut session = self.database.client().start_session().await?;
-        session.start_transaction().await?;
-        for (i, name) in NAMES.iter().enumerate() {
-            let id = (id + i32::try_from(i).unwrap_or(0) * 7) % 40;
-            let collection = self.database.collection::<Document>(name);
-            collection
-                .delete_one(doc! { "_id": id })
-                .session(&mut session)
-                .await?;
-            collection
-                .insert_one(doc! { "_id": id, "by": "transaction", "n": self.random.i64(..) })
-                .session(&mut session)
-                .await?;
-        }
-        if self.random.u32(..4) == 0 {
-            session.abort_transaction().await
-        } else {
-            session.commit_transaction().await
-        }
-    }
-
-    async fn rename(&mut self, name: &str) -> mongodb::error::Result<()> {
-        let existing = self.database.list_collection_names().await?;
-        if !existing.iter().any(|n| n == name) {
-            return Ok(());
-        }
-        let to = format!("{}.kept", self.database.name());
-        self.database.client().database("admin").run_command(doc! {
-            "renameCollection": format!("{}.{name}", self.database.name()), "to": &to, "dropTarget": true,
-        }).await.map(drop)
-    }
-}
+use crate::{
+    support::{Shop, scale},
+    workload::{COLLECTIONS, Workload},
+};
 
 /// Everything that was ever sent: an id stands for one occurrence, also when it is sent again.
 fn remember(
@@ -109,14 +38,10 @@ fn remember(
 }
 
 async fn rebuilds(seed: u64, more: serde_json::Value) {
-    let rounds = count(4, 60);
-    let steps = count(120, 400);
+    let rounds = scale(4, 60);
+    let steps = scale(120, 400);
     let shop = Shop::new().await;
-    let mut workload = Workload {
-        random: fastrand::Rng::with_seed(seed),
-        database: shop.database.clone(),
-        transactions: 0,
-    };
+    let mut workload = Workload::new(shop.database.clone(), seed);
     for _ in 0..steps {
         workload.step().await;
     }
@@ -149,12 +74,12 @@ async fn rebuilds(seed: u64, more: serde_json::Value) {
                 .flat_map(|s| s.durable.into_iter().chain(s.pending)),
         );
         run.kill().await;
+        shop.calm().await;
         shop.world.lanes.crash();
     }
     shop.world.lanes.release();
     let run = shop.start(more);
-    shop.is_rebuilt(&["orders", "items", "people", "kept"])
-        .await;
+    shop.is_rebuilt(&COLLECTIONS).await;
     assert!(workload.transactions > 0);
     let events = shop.events();
     remember(&mut ids, events.clone());

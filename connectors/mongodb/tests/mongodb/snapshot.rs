@@ -6,13 +6,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use headgate_sdk::Op;
+use headgate_sdk::{Op, conformance::Run};
 use mongodb::bson::{Bson, Document, doc};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{Shop, count, data, durable, within};
+use crate::support::{Shop, data, durable, scale, within};
 
 async fn fill(shop: &Shop, documents: usize) {
     let mut next = 0;
@@ -48,9 +49,15 @@ fn assert_nothing_stale(shop: &Shop) {
     }
 }
 
+/// What a source says about its only snapshot.
+async fn snapshot(run: &Run) -> Value {
+    let status = run.control("status", json!({})).await.unwrap();
+    status["snapshots"][0].clone()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn survives_three_crashes_under_concurrent_writes() {
-    let documents = count(3_000, 200_000);
+    let documents = scale(3_000, 200_000);
     let shop = Shop::new().await;
     fill(&shop, documents).await;
     let stop = Arc::new(AtomicBool::new(false));
@@ -83,15 +90,18 @@ async fn survives_three_crashes_under_concurrent_writes() {
             version
         }
     });
-    let chunk = count(30, 2_000);
+    let chunk = scale(30, 2_000);
     let config = json!({ "collections": ["orders"], "snapshot": { "chunk_documents": chunk } });
     let reads = |events: &[headgate_sdk::Envelope]| {
         events.iter().filter(|e| e.op == Some(Op::Read)).count()
     };
     for round in 1..=3 {
         let run = shop.start(config.clone());
-        durable(&shop.world.lanes, "read a part", |events| {
-            reads(events) >= round * documents / 5
+        let enough = u64::try_from(round * documents / 5).unwrap();
+        within("read a part", async {
+            while snapshot(&run).await["documents"].as_u64().unwrap_or(0) < enough {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
         })
         .await;
         run.kill().await;
@@ -100,16 +110,12 @@ async fn survives_three_crashes_under_concurrent_writes() {
     let before = reads(&shop.events());
     assert!(before < documents, "nothing was left for the last run");
     let run = shop.start(config);
-    let done = async {
-        loop {
-            let status = run.control("status", json!({})).await.unwrap();
-            if status["snapshots"][0]["done"] == json!(true) {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    within("complete the snapshot", async {
+        while snapshot(&run).await["done"] != json!(true) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    };
-    within("complete the snapshot", done).await;
+    })
+    .await;
     stop.store(true, Ordering::Relaxed);
     assert!(
         writer.await.unwrap() > 100,
@@ -162,6 +168,43 @@ async fn ids_of_all_types_are_read_across_chunks() {
         .map(|e| e.partitionkey.clone())
         .collect();
     assert_eq!(keys.len(), ids.len());
+    run.stop(crate::support::DEADLINE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sequences_rise_through_several_collections_without_an_event_between() {
+    let shop = Shop::new().await;
+    for name in ["a", "b", "c"] {
+        let documents = (0..5).map(|id| doc! { "_id": id });
+        shop.database
+            .collection::<Document>(name)
+            .insert_many(documents)
+            .await
+            .unwrap();
+    }
+    let config = json!({ "tombstones": true, "snapshot": { "chunk_documents": 2 } });
+    let run = shop.start(config.clone());
+    durable(&shop.world.lanes, "read a part", |events| events.len() >= 4).await;
+    run.kill().await;
+    shop.world.lanes.crash();
+    let run = shop.start(config);
+    durable(&shop.world.lanes, "read the rest", |events| {
+        events.len() == 15
+    })
+    .await;
+    let last = shop.database.collection::<Document>("c");
+    last.delete_one(doc! { "_id": 0 }).await.unwrap();
+    run.control("snapshot", json!({ "collection": "a" }))
+        .await
+        .unwrap();
+    durable(&shop.world.lanes, "delete and read again", |events| {
+        events.len() == 22
+    })
+    .await;
+    let sequences: Vec<_> = shop.events().iter().map(|e| e.sequence.clone()).collect();
+    assert!(sequences.is_sorted(), "{sequences:?}");
+    let distinct: BTreeSet<_> = sequences.iter().collect();
+    assert_eq!(distinct.len(), sequences.len());
     run.stop(crate::support::DEADLINE).await.unwrap();
 }
 

@@ -1,32 +1,36 @@
-//! What the tests share: a database of their own, fail points of their own, and a reader that folds events into documents.
+//! What the tests share: a database of their own, servers of their own, and waiting.
 
 use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::Command,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use headgate_mongodb::Mongodb;
 use headgate_sdk::{
-    Envelope, LaneId,
+    Batch, Envelope, LaneId, LaneSpec, Lanes, Position, Replay, Str,
     conformance::{MemoryLanes, Run, World},
 };
 use mongodb::{
     Client, Database,
-    bson::{Document, doc},
+    bson::{Bson, Document},
 };
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use crate::{
+    faults::Faults,
+    fold::{self, Documents},
+};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
-/// Counts are small in `make test`, and large with `HEADGATE_LONG=1`.
-pub(crate) fn count(small: usize, large: usize) -> usize {
-    match std::env::var("HEADGATE_LONG").as_deref() {
-        Ok("1") => large,
-        _ => small,
-    }
+/// `small` in an ordinary run, `large` when the scale of the tests is `long`.
+pub(crate) fn scale(small: usize, large: usize) -> usize {
+    if is_long() { large } else { small }
+}
+
+fn is_long() -> bool {
+    std::env::var("HEADGATE_TEST_SCALE").is_ok_and(|scale| scale == "long")
 }
 
 /// The server that `MONGODB_URL` names.
@@ -43,6 +47,7 @@ pub(crate) struct Shop {
     pub(crate) world: World,
     url: String,
     application: String,
+    faults: Mutex<Option<Faults>>,
 }
 
 impl Shop {
@@ -51,6 +56,11 @@ impl Shop {
     }
 
     pub(crate) async fn on(url: &str) -> Self {
+        Self::between(url, url).await
+    }
+
+    /// The test goes to the server by the first connection string, the source by the second.
+    pub(crate) async fn between(url: &str, source: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "headgate_test_{}_{}",
@@ -62,13 +72,14 @@ impl Shop {
             .expect("MONGODB_URL is a connection string");
         let database = client.database(&name);
         database.drop().await.expect("the server answers");
-        let separator = if url.contains('?') { '&' } else { '?' };
+        let separator = if source.contains('?') { '&' } else { '?' };
         Self {
             client,
             database,
             world: World::new(4 << 20),
-            url: format!("{url}{separator}appName={name}"),
+            url: format!("{source}{separator}appName={name}"),
             application: name,
+            faults: Mutex::default(),
         }
     }
 
@@ -95,15 +106,21 @@ impl Shop {
             .expect("the configuration is good")
     }
 
-    /// Makes commands of this test's source fail.
-    pub(crate) async fn fail(&self, mode: Document, commands: &[&str], mut how: Document) {
-        how.insert("failCommands", commands.to_vec());
-        how.insert("appName", &self.application);
-        self.client
-            .database("admin")
-            .run_command(doc! { "configureFailPoint": "failCommand", "mode": mode, "data": how })
-            .await
-            .expect("the server was started with --enable-test-commands");
+    /// Makes commands of this test's source fail. From the first call on, no other test can do so until this one is
+    /// [calm](Self::calm) or gone.
+    pub(crate) async fn fail(&self, mode: impl Into<Bson>, commands: &[&str], how: Document) {
+        let mut held = self.faults.lock().await;
+        let faults = match held.take() {
+            Some(faults) => faults,
+            None => Faults::of(&self.client, &self.application).await,
+        };
+        held.insert(faults).set(mode, commands, how).await;
+    }
+
+    /// Nothing fails any more.
+    pub(crate) async fn calm(&self) {
+        let held = self.faults.lock().await.take();
+        drop(held);
     }
 
     /// Waits until the source has stored where it is, so that what happens next is an event.
@@ -126,41 +143,41 @@ impl Shop {
             .collect()
     }
 
+    /// Stores a position, as an earlier run would have.
+    pub(crate) async fn store(&self, position: Value) {
+        let lanes = Lanes::new(std::sync::Arc::new(self.world.lanes.clone()));
+        let spec = LaneSpec {
+            name: Str::default(),
+            tenant: "default".into(),
+            class: "default".into(),
+            replay: Replay::FromSource,
+        };
+        let lane = lanes.open(spec).await.expect("the lane opens");
+        let batch = Batch {
+            position: Some(Position::encode(&position)),
+            ..Batch::default()
+        };
+        let permit = lane.reserve(batch.weight()).await.expect("there is room");
+        drop(permit.send(batch));
+    }
+
     /// Waits until the folded events are what the database holds.
     pub(crate) async fn is_rebuilt(&self, collections: &[&str]) {
-        let mut expected = BTreeMap::new();
-        for name in collections {
-            let documents = all(&self.database, name).await;
-            if !documents.is_empty() {
-                expected.insert(format!("{}.{name}", self.name()), documents);
+        let expected = fold::everything(&self.database, collections).await;
+        let deadline = if is_long() { 10 * DEADLINE } else { DEADLINE };
+        let began = Instant::now();
+        loop {
+            let asked = Instant::now();
+            let got = fold(&self.events());
+            if got == expected {
+                return;
             }
-        }
-        let mut last = BTreeMap::new();
-        let same = self.world.lanes.wait_for(|sent| {
-            last = fold(sent.values().flat_map(|sent| &sent.durable));
-            last == expected
-        });
-        if tokio::time::timeout(DEADLINE, same).await.is_err() {
-            for (namespace, documents) in &expected {
-                let got = last.get(namespace);
-                let wrong: Vec<_> = documents
-                    .iter()
-                    .filter(|(id, d)| got.and_then(|g| g.get(*id)) != Some(d))
-                    .take(5)
-                    .collect();
-                let more: Vec<_> = got
-                    .into_iter()
-                    .flatten()
-                    .filter(|(id, _)| !documents.contains_key(*id))
-                    .take(5)
-                    .collect();
-                eprintln!("{namespace}: wrong or missing {wrong:?}, too many {more:?}");
+            if began.elapsed() > deadline {
+                fold::show_difference(&expected, &got);
+                panic!("the events do not fold into what the database holds");
             }
-            panic!(
-                "the events do not fold into what the database holds: {:?} instead of {:?}",
-                last.keys(),
-                expected.keys()
-            );
+            // Folding many events takes long: half of the time is left to the source.
+            tokio::time::sleep(asked.elapsed().max(Duration::from_millis(5))).await;
         }
     }
 }
@@ -171,9 +188,10 @@ pub(crate) fn lane() -> LaneId {
 }
 
 pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, work).await {
+    let deadline = if is_long() { 10 * DEADLINE } else { DEADLINE };
+    match tokio::time::timeout(deadline, work).await {
         Ok(done) => done,
-        Err(_) => panic!("the source did not {what} within {DEADLINE:?}"),
+        Err(_) => panic!("the source did not {what} within {deadline:?}"),
     }
 }
 
@@ -185,117 +203,24 @@ pub(crate) async fn durable(lanes: &MemoryLanes, what: &str, enough: impl Fn(&[E
     .await;
 }
 
-/// `_id` to document, both as relaxed Extended JSON.
-type Documents = BTreeMap<String, Value>;
-
-/// What a collection holds, read and written by the library alone.
-pub(crate) async fn all(database: &Database, collection: &str) -> Documents {
-    use futures::TryStreamExt;
-    let mut found = Documents::new();
-    let mut cursor = database
-        .collection::<Document>(collection)
-        .find(doc! {})
-        .await
-        .expect("the server answers");
-    while let Some(document) = cursor.try_next().await.expect("the server answers") {
-        let value = serde_json::to_value(&document).expect("documents are Extended JSON");
-        found.insert(value["_id"].to_string(), value);
-    }
-    found
+/// Waits until a condition holds.
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(what, holds).await;
 }
 
 /// Folds events as any consumer would.
 pub(crate) fn fold<'a>(
     events: impl IntoIterator<Item = &'a Envelope>,
-) -> BTreeMap<String, Documents> {
-    let mut state: BTreeMap<String, Documents> = BTreeMap::new();
-    for event in events {
-        let data = data(event);
+) -> std::collections::BTreeMap<String, Documents> {
+    fold::fold(events.into_iter().map(|event| {
         let namespace = event.subject.clone().unwrap_or_default().to_string();
-        match data["source"]["operation"].as_str().unwrap_or_default() {
-            "insert" | "update" | "replace" | "read" => {
-                let documents = state.entry(namespace).or_default();
-                let id = match &data["documentKey"]["_id"] {
-                    Value::Null => data["after"]["_id"].to_string(),
-                    id => id.to_string(),
-                };
-                match (&data["after"], documents.get_mut(&id)) {
-                    // Not looked up, or gone by then: what changed is told all the same.
-                    (Value::Null, Some(document)) => update(document, &data["updateDescription"]),
-                    (Value::Null, None) => {}
-                    (after, _) => drop(documents.insert(id, after.clone())),
-                }
-            }
-            "delete" => {
-                let id = data["documentKey"]["_id"].to_string();
-                state.entry(namespace).or_default().remove(&id);
-            }
-            "drop" => drop(state.remove(&namespace)),
-            "dropDatabase" => state.retain(|ns, _| !ns.starts_with(&format!("{namespace}."))),
-            "rename" => {
-                let documents = state.remove(&namespace).unwrap_or_default();
-                let to = &data["to"];
-                let to = format!(
-                    "{}.{}",
-                    to["db"].as_str().unwrap_or_default(),
-                    to["collection"].as_str().unwrap_or_default()
-                );
-                state.insert(to, documents);
-            }
-            _ => {}
-        }
-    }
-    state.retain(|_, documents| !documents.is_empty());
-    state
-}
-
-/// Applies an update description.
-fn update(document: &mut Value, update: &Value) {
-    for array in update["truncatedArrays"].as_array().into_iter().flatten() {
-        let size = array["newSize"]
-            .as_u64()
-            .and_then(|n| usize::try_from(n).ok())
-            .expect("a size");
-        if let Some(Value::Array(items)) = at(document, array["field"].as_str().unwrap_or_default())
-        {
-            items.truncate(size);
-        }
-    }
-    for field in update["removedFields"].as_array().into_iter().flatten() {
-        let path = field.as_str().unwrap_or_default();
-        let (parent, name) = match path.rsplit_once('.') {
-            Some((parent, name)) => (at(document, parent), name),
-            None => (Some(&mut *document), path),
-        };
-        if let Some(Value::Object(fields)) = parent {
-            fields.remove(name);
-        }
-    }
-    for (path, value) in update["updatedFields"].as_object().into_iter().flatten() {
-        if let Some(place) = at(document, path) {
-            *place = value.clone();
-        }
-    }
-}
-
-/// The place of a dotted path, made where it is missing.
-fn at<'a>(document: &'a mut Value, path: &str) -> Option<&'a mut Value> {
-    path.split('.')
-        .try_fold(document, |place, step| match place {
-            Value::Array(items) => {
-                let i: usize = step.parse().ok()?;
-                if items.len() <= i {
-                    items.resize(i + 1, Value::Null);
-                }
-                items.get_mut(i)
-            }
-            place => {
-                if !place.is_object() {
-                    *place = json!({});
-                }
-                Some(place.as_object_mut()?.entry(step).or_insert(Value::Null))
-            }
-        })
+        (namespace, data(event))
+    }))
 }
 
 pub(crate) fn data(event: &Envelope) -> Value {
@@ -303,46 +228,4 @@ pub(crate) fn data(event: &Envelope) -> Value {
         Some(bytes) => serde_json::from_slice(bytes).expect("the data is JSON"),
         None => Value::Null,
     }
-}
-
-/// A server of its own, with options of its own, that ends with the test.
-pub(crate) struct OwnServer {
-    folder: tempfile::TempDir,
-    pub(crate) url: String,
-}
-
-impl OwnServer {
-    pub(crate) fn start(options: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let run = services(folder.path(), "start", options);
-        let url = run
-            .lines()
-            .find_map(|line| line.strip_prefix("export MONGODB_URL="))
-            .expect("scripts/services prints the URL")
-            .trim_matches(['\'', '"'])
-            .to_owned();
-        Self { folder, url }
-    }
-}
-
-impl Drop for OwnServer {
-    fn drop(&mut self) {
-        services(self.folder.path(), "stop", "");
-    }
-}
-
-fn services(folder: &Path, what: &str, options: &str) -> String {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services");
-    let output = Command::new(script)
-        .args([what, "mongodb"])
-        .env("HEADGATE_SERVICES_DIR", folder)
-        .env("HEADGATE_MONGODB_OPTIONS", options)
-        .output()
-        .expect("scripts/services runs");
-    assert!(
-        output.status.success(),
-        "scripts/services {what} mongodb failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }

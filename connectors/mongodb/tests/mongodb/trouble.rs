@@ -1,10 +1,14 @@
 //! What goes wrong outside, and what the source makes of it.
 
-use headgate_sdk::{Op, SourceError, status::State};
+use headgate_sdk::{Op, SourceError};
 use mongodb::bson::doc;
 use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, OwnServer, Shop, data, durable, fold, lane, within};
+use crate::{
+    fold::all,
+    server::OwnServer,
+    support::{DEADLINE, Shop, data, durable, fold, lane, within},
+};
 
 async fn insert(shop: &Shop, ids: std::ops::Range<i32>) {
     for id in ids {
@@ -71,38 +75,6 @@ async fn an_error_that_nobody_knows_ends_the_run_and_the_next_one_goes_on() {
     insert(&shop, 0..5).await;
     let run = shop.start(plain());
     durable(&shop.world.lanes, "go on", |events| events.len() == 5).await;
-    run.stop(DEADLINE).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_is_waited_out_without_haste() {
-    let shop = Shop::new().await;
-    let run = shop.start(plain());
-    shop.is_open().await;
-    // While this fail point stands, each attempt counts against it: a hot loop would use it up at once.
-    let began = std::time::Instant::now();
-    // (A code that says nothing about the server's state: the driver waits for its own monitor after those.)
-    shop.fail(
-        doc! { "times": 6 },
-        &["getMore", "aggregate"],
-        doc! { "errorCode": 8, "errorLabels": ["ResumableChangeStreamError"] },
-    )
-    .await;
-    let waits = async {
-        while !matches!(run.status.get(), State::Waiting(_)) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    within("say that it waits", waits).await;
-    insert(&shop, 0..1).await;
-    durable(&shop.world.lanes, "come back", |events| events.len() == 1).await;
-    // Six waits: half of 0.1 + 0.2 + 0.4 + 0.8 + 1.6 + 3.2 s at the least.
-    assert!(
-        began.elapsed() >= std::time::Duration::from_secs(3),
-        "came back after {:?}",
-        began.elapsed()
-    );
-    assert_eq!(run.status.get(), State::Ready);
     run.stop(DEADLINE).await.unwrap();
 }
 
@@ -213,6 +185,8 @@ async fn lost_history_stops_or_is_read_again_and_refused_the_third_time() {
             })
             .await;
             assert!(run.status.warnings().contains_key("history"));
+            let events = shop.events();
+            assert!(events.iter().is_sorted_by_key(|e| e.sequence.clone()));
             // What was lost is remembered across restarts.
             run.stop(DEADLINE).await.unwrap();
             run = shop.start(again.clone());
@@ -269,7 +243,7 @@ async fn history_that_the_oplog_really_lost_is_never_passed_over() {
     let state = fold(&events[at..]);
     assert_eq!(
         state[&format!("{}.orders", shop.name())],
-        crate::support::all(&shop.database, "orders").await
+        all(&shop.database, "orders").await
     );
     run.stop(DEADLINE).await.unwrap();
 }
@@ -324,16 +298,74 @@ async fn a_position_of_another_replica_set_is_refused() {
     shop.is_open().await;
     run.stop(DEADLINE).await.unwrap();
     let stored = shop.world.lanes.stored_position(&lane()).unwrap();
-    assert!(stored.as_json().contains("replica_set"), "{stored:?}");
-    // A token that this deployment never wrote: by code, as the tests' server words it in its own way.
-    shop.fail(
-        doc! { "times": 1 },
-        &["aggregate"],
-        doc! { "errorCode": 260 },
-    )
-    .await;
+    let mut position: Value = serde_json::from_str(stored.as_json()).unwrap();
+    let own = position["replica_set"].as_str().unwrap().to_owned();
+    position["replica_set"] = json!("another");
+    shop.store(position.clone()).await;
     let message = stops(&shop, plain()).await;
-    assert!(message.contains("another one"), "{message}");
+    assert!(
+        message.contains("`another`") && message.contains(&own),
+        "{message}"
+    );
+    // Back where it belongs, it goes on: nothing was written over it.
+    position["replica_set"] = json!(own);
+    shop.store(position).await;
+    insert(&shop, 0..3).await;
+    let run = shop.start(plain());
+    durable(&shop.world.lanes, "go on", |events| events.len() == 3).await;
+    run.stop(DEADLINE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_the_deployment_never_wrote_stops_or_reads_anew() {
+    for code in [260, 280, 50811] {
+        let shop = Shop::new().await;
+        insert(&shop, 0..2).await;
+        let run = shop.start(plain());
+        shop.is_open().await;
+        run.stop(DEADLINE).await.unwrap();
+        // By code, as the tests' server takes any token that it can read.
+        let refused = doc! { "errorCode": code };
+        shop.fail(doc! { "times": 1 }, &["aggregate"], refused.clone())
+            .await;
+        let message = stops(&shop, plain()).await;
+        assert!(message.contains("another"), "{code}: {message}");
+        shop.fail(doc! { "times": 1 }, &["aggregate"], refused)
+            .await;
+        let anew = json!({ "collections": ["orders"], "on_history_lost": "snapshot", "snapshot": { "mode": "on_demand" } });
+        let run = shop.start(anew);
+        durable(&shop.world.lanes, "say so and read all", |events| {
+            events.len() == 3 && events[0].event_type == "mongodb.history.lost.v1"
+        })
+        .await;
+        run.stop(DEADLINE).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_of_the_future_is_never_waited_for() {
+    // A backup was restored, or the URL leads to another deployment of the same name: the server would say nothing until then.
+    let shop = Shop::new().await;
+    insert(&shop, 0..2).await;
+    let run = shop.start(plain());
+    shop.is_open().await;
+    run.stop(DEADLINE).await.unwrap();
+    let stored = shop.world.lanes.stored_position(&lane()).unwrap();
+    let mut position: Value = serde_json::from_str(stored.as_json()).unwrap();
+    let now = headgate_sdk::Timestamp::now().as_second();
+    position["time"] = json!([now + 86_400, 1]);
+    shop.store(position).await;
+    let message = stops(&shop, plain()).await;
+    assert!(
+        message.contains("ahead of the deployment's clock"),
+        "{message}"
+    );
+    let run = shop.start(json!({ "collections": ["orders"], "on_history_lost": "snapshot" }));
+    durable(&shop.world.lanes, "say so and read all", |events| {
+        events.len() == 3 && events[0].event_type == "mongodb.history.lost.v1"
+    })
+    .await;
+    run.stop(DEADLINE).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
