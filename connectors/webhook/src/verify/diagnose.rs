@@ -220,14 +220,23 @@ fn show(message: &[Part<'_>]) -> String {
             Part::Secret => text.push_str("[secret]"),
             Part::Bytes(bytes) => {
                 length += bytes.len();
-                text.push_str(&abbreviate(
-                    &String::from_utf8_lossy(bytes).escape_debug().to_string(),
-                    40,
-                ));
+                text.push_str(&abbreviate(&visible(bytes), 40));
             }
         }
     }
     format!("{length} bytes: {text}")
+}
+
+/// Text as it stands, with line ends and other control characters written out.
+fn visible(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for character in String::from_utf8_lossy(bytes).chars() {
+        match character.is_control() {
+            true => text.extend(character.escape_debug()),
+            false => text.push(character),
+        }
+    }
+    text
 }
 
 fn abbreviate(text: &str, keep: usize) -> String {
