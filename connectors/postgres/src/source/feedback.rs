@@ -24,6 +24,8 @@ pub(crate) struct Feedback {
     silence: Duration,
     next: Instant,
     heard: Instant,
+    /// When the server was first asked for an answer since then.
+    asked_since: Option<Instant>,
     received: Lsn,
     /// What was durable when the session began.
     base: Lsn,
@@ -48,6 +50,7 @@ impl Feedback {
             silence,
             next: now + interval,
             heard: now,
+            asked_since: None,
             received: base,
             base,
             told: base,
@@ -68,6 +71,7 @@ impl Feedback {
     /// Something came.
     pub(crate) fn heard(&mut self) {
         self.heard = Instant::now();
+        self.asked_since = None;
     }
 
     /// The server asks for an answer about `lsn`. Whether it has just asked the same: it does so when it shuts down, without a
@@ -98,12 +102,19 @@ impl Feedback {
         stream: &mut ReplicationStream,
     ) -> Result<(), ReplicationError> {
         let silent = self.heard.elapsed();
-        if silent > self.silence {
+        // Time in which nobody asked, because this process stood still, says nothing about the server.
+        let unanswered = self
+            .asked_since
+            .is_some_and(|at| at.elapsed() > self.silence / 2);
+        if silent > self.silence && unanswered {
             return Err(ReplicationError::Silent(silent));
         }
         self.told = self.durable();
         self.next = Instant::now() + self.interval;
         let ask = silent > self.silence / 3;
+        if ask {
+            self.asked_since.get_or_insert_with(Instant::now);
+        }
         stream
             .status(self.received.max(self.told), self.told, ask)
             .await

@@ -229,15 +229,12 @@ impl Stream {
         if self.publisher.between_transactions() || self.publisher.outgoing.len() >= BATCH_EVENTS {
             self.flush().await?;
         }
+        // In no order: a server that always has more must not keep an operator or a reader waiting.
         tokio::select! {
-            biased;
             () = self.shutdown.cancelled() => return Err(End::Shutdown),
             () = self.lane.revoked() => return Err(End::Shutdown),
             () = self.leaving.cancelled() => return Err(leaving()),
-            () = sleep_until(self.link.feedback.due()) => {
-                self.store_idle_position(Urgency::Routine).await?;
-                self.link.feedback.send(&mut self.link.stream).await?;
-            }
+            () = sleep_until(self.link.feedback.due()) => {}
             filled = self.link.stream.fill() => {
                 filled?;
                 self.link.feedback.heard();
@@ -247,6 +244,7 @@ impl Stream {
             control = cx.control.next() => self.control(control).await?,
         }
         if self.link.feedback.is_due() {
+            self.store_idle_position(Urgency::Routine).await?;
             self.link.feedback.send(&mut self.link.stream).await?;
         }
         Ok(())
