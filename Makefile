@@ -3,12 +3,13 @@
 SERVICES ?= kafka postgres15 postgres18 mongodb
 CONFIG ?= config/quickstart.yaml
 
-.PHONY: help setup run test test-long lint bench services services-stop
+.PHONY: help setup run test test-long ledger lint bench services services-stop
 
 help:
 	@echo "make run         build, and run the gateway on $(CONFIG)"
 	@echo "make test        everything that CI checks: format, lints, documentation, all tests against real servers"
 	@echo "make test-long   the same tests with large counts"
+	@echo "make ledger      ROUNDS=200 rounds of crashes: every accepted event, audited at the sink"
 	@echo "make bench       the figures: CPU time an event beside a yardstick, in interleaved rounds"
 	@echo "make lint        format, lints and documentation only"
 	@echo "make services    start the servers of the tests ($(SERVICES)) and leave them running"
@@ -33,6 +34,14 @@ test:
 
 test-long: export HEADGATE_TEST_SCALE = long
 test-long: test
+
+ROUNDS ?= 200
+
+# Prints one line of figures for each sink.
+ledger:
+	@scripts/setup --test
+	scripts/services with kafka postgres18 -- env HEADGATE_LEDGER_ROUNDS=$(ROUNDS) \
+		cargo test --test behaviour ledger:: -- --nocapture --test-threads 1
 
 # Those of the gateway; each connector has its own (`cargo bench -p headgate-webhook`).
 bench: setup

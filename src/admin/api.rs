@@ -229,6 +229,9 @@ pub struct DeadLetterQuery {
     /// Only events of this type; `*` stands for any characters.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// Only events with this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Only those with this reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -302,4 +305,165 @@ pub struct DeadLettersDone {
     /// The last position that was looked at, if there may be more after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
+}
+
+/// Where a replay reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplayFrom {
+    /// What was accepted and is still in the journal; it goes through the present pipelines.
+    Journal,
+    /// What was delivered to an embedded log; it goes to a sink as it is.
+    Log,
+}
+
+/// Which events are replayed, and to where. All conditions that are given must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayQuery {
+    /// Where it reads.
+    pub from: ReplayFrom,
+    /// The sink whose embedded log is read; the first one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// The sink that gets the events, from a log; the log's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The topic that they get, from a log; their own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// Only events accepted (journal) or delivered (log) at this instant or later, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Only events accepted or delivered before this instant, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Only events of this source: its name in the configuration, or the whole `source` attribute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Only events of this type; `*` stands for any characters.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Only events with this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Only events of this tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The events' `replayid`; what carries it already is left out.
+    pub replayid: String,
+    /// Only those after this position.
+    #[serde(default)]
+    pub after: u64,
+    /// At most about so many.
+    #[serde(default = "DeadLetterQuery::default_limit")]
+    pub limit: usize,
+    /// Whether they are only counted.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What a part of a replay came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplayDone {
+    /// How many events were taken.
+    pub taken: usize,
+    /// How many went nowhere, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, usize>,
+    /// Where to go on; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// How much is looked through for an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TraceQuery {
+    /// In embedded logs, only what was delivered at this instant or later, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// Where an event is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trace {
+    /// The event's id.
+    pub id: String,
+    /// Its records in the journal, as far as that still holds them.
+    pub received: Vec<TraceReceived>,
+    /// Its records in embedded logs.
+    pub delivered: Vec<TraceDelivered>,
+    /// Its dead letters.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+/// An event in the journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TraceReceived {
+    /// The event's source.
+    pub source: String,
+    /// The event's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When it was received, RFC 3339.
+    pub recorded: String,
+    /// Its replay, if it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayid: Option<String>,
+    /// Its lane.
+    pub lane: String,
+    /// Its position in the journal.
+    pub position: u64,
+    /// Whether its lane is not done with it.
+    pub waits: bool,
+    /// How its batch went, for each sink, as far as the ledger still knows.
+    pub runs: Vec<TraceRun>,
+}
+
+/// An event in an embedded log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TraceDelivered {
+    /// The event's source.
+    pub source: String,
+    /// The event's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When it was received, RFC 3339.
+    pub recorded: String,
+    /// Its replay, if it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayid: Option<String>,
+    /// The sink.
+    pub sink: String,
+    /// The topic.
+    pub topic: String,
+    /// Its lane.
+    pub lane: String,
+    /// Its position in the log.
+    pub position: u64,
+    /// When it became durable, RFC 3339.
+    pub delivered: String,
+    /// How its batch went, as far as the ledger still knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<TraceRun>,
+}
+
+/// How a batch went, or several that went smoothly within the same second.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TraceRun {
+    /// The sink.
+    pub sink: String,
+    /// How many batches.
+    pub batches: u64,
+    /// How many events.
+    pub events: u64,
+    /// How often they were sent.
+    pub attempts: u32,
+    /// How many events the sink refused.
+    pub refused: u64,
+    /// When the first was sent for the first time, RFC 3339.
+    pub begun: String,
+    /// When the last was durable, RFC 3339.
+    pub durable: String,
 }

@@ -15,7 +15,8 @@ use tokio::net::TcpStream;
 
 use super::api::{
     Checkpoint, CheckpointQuery, DeadLetter, DeadLetterQuery, DeadLettersDone, Entries,
-    EntriesQuery, LogQuery, NewPosition, Problem, Reloaded, Snapshot, Status,
+    EntriesQuery, LogQuery, NewPosition, Problem, Reloaded, ReplayDone, ReplayQuery, Snapshot,
+    Status, Trace, TraceQuery,
 };
 use super::gateway::{Answer, Gateway, GatewayError, LetterAction, LogLines, SourceAction};
 
@@ -218,6 +219,24 @@ impl Gateway for Client {
 
     fn reload(&self) -> Answer<'_, Reloaded> {
         self.ask(Method::POST, "/reload".to_owned(), None).boxed()
+    }
+
+    fn trace<'a>(&'a self, id: &'a str, query: &'a TraceQuery) -> Answer<'a, Trace> {
+        async move {
+            let path = with_query(&format!("/trace/{}", step(id)), query)?;
+            self.ask(Method::GET, path, None).await
+        }
+        .boxed()
+    }
+
+    fn replay<'a>(&'a self, query: &'a ReplayQuery) -> Answer<'a, ReplayDone> {
+        async move {
+            let body = serde_json::to_vec(query)
+                .map_err(|error| GatewayError::Invalid(error.to_string()))?;
+            self.ask(Method::POST, "/replay".to_owned(), Some(body))
+                .await
+        }
+        .boxed()
     }
 
     fn log<'a>(&'a self, query: &'a LogQuery) -> Answer<'a, LogLines> {

@@ -19,6 +19,7 @@ pub(super) async fn find(
     let filter = Filter {
         source: query.source.clone(),
         event_type: query.kind.clone(),
+        id: query.id.clone(),
         reason: query.reason.clone(),
         step: query.step.clone(),
         since: query.since.as_deref().map(instant).transpose()?,
@@ -91,7 +92,7 @@ fn instant(text: &str) -> Result<Timestamp, GatewayError> {
     })
 }
 
-fn shown(kept: &Kept, with_event: bool) -> DeadLetter {
+pub(super) fn shown(kept: &Kept, with_event: bool) -> DeadLetter {
     let letter = &kept.letter;
     let event = with_event.then(|| {
         let mut text = Vec::new();

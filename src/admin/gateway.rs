@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::api::{
     Checkpoint, DeadLetter, DeadLetterQuery, DeadLettersDone, Entries, EntriesQuery, LogQuery,
-    NewPosition, Reloaded, Status,
+    NewPosition, Reloaded, ReplayDone, ReplayQuery, Status, Trace, TraceQuery,
 };
 use crate::config::Finding;
 
@@ -49,6 +49,12 @@ pub trait Gateway: Send + Sync + 'static {
         action: LetterAction,
         query: &'a DeadLetterQuery,
     ) -> Answer<'a, DeadLettersDone>;
+
+    /// Replays a part of what `query` means, at most about as many as its limit.
+    fn replay<'a>(&'a self, query: &'a ReplayQuery) -> Answer<'a, ReplayDone>;
+
+    /// Says where the event of this id is.
+    fn trace<'a>(&'a self, id: &'a str, query: &'a TraceQuery) -> Answer<'a, Trace>;
 
     /// Reads the embedded log.
     fn log<'a>(&'a self, query: &'a LogQuery) -> Answer<'a, LogLines>;

@@ -14,18 +14,21 @@ mod gateway;
 mod offline;
 mod openapi;
 mod problem;
+mod replay;
 mod routes;
 mod running;
 mod server;
 mod stored;
+mod trace;
 
 #[cfg(test)]
 mod tests;
 
 pub use api::{
     Checkpoint, CheckpointQuery, Component, DeadLetter, DeadLetterQuery, DeadLettersDone, Entries,
-    EntriesQuery, Entry, Journal, LogQuery, NewPosition, Problem, ProblemItem, Reloaded, Snapshot,
-    Status,
+    EntriesQuery, Entry, Journal, LogQuery, NewPosition, Problem, ProblemItem, Reloaded,
+    ReplayDone, ReplayFrom, ReplayQuery, Snapshot, Status, Trace, TraceDelivered, TraceQuery,
+    TraceReceived, TraceRun,
 };
 pub use client::Client;
 pub use gateway::{Answer, Gateway, GatewayError, LetterAction, LogLines, SourceAction};

@@ -2,22 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use futures::FutureExt;
+use headgate_sdk::Str;
 use serde_json::Value;
 
 use super::api::{
     Checkpoint, Component, DeadLetter, DeadLetterQuery, DeadLettersDone, Entries, EntriesQuery,
-    LogQuery, NewPosition, Reloaded, Status,
+    LogQuery, NewPosition, Reloaded, ReplayDone, ReplayFrom, ReplayQuery, Status, Trace,
+    TraceQuery,
 };
 use super::dead_letters;
 use super::gateway::{Answer, Gateway, GatewayError, LetterAction, LogLines, SourceAction};
-use super::stored;
+use super::replay;
+use super::{stored, trace};
 use crate::config::Outline;
 use crate::dead_letters::DeadLetterStore;
+use crate::journal::{self, Journal};
+use crate::replay::{from_journal, from_log};
 use crate::runtime::{Checkpoints, DataDir};
 use crate::segment::RealFiles;
-use crate::sink::log::{self, EmbeddedLog, lines};
+use crate::sink::log::{self, EmbeddedLog, Start, lines};
+use crate::trace::{Ledger, Places};
 
 /// The state in a `data_dir`, under its lock, for as long as the value lives.
 pub struct Offline {
@@ -65,6 +72,87 @@ impl Offline {
         opened
             .map_err(dead_letters::failed)?
             .map_err(dead_letters::failed)
+    }
+
+    /// The embedded log of a sink, or of the first one that has one.
+    async fn open_log(&self, name: Option<&str>) -> Result<Arc<EmbeddedLog>, GatewayError> {
+        let mut logs = self.outline.sinks.iter().filter(|(_, kind)| kind == "log");
+        let found = logs.find(|(known, _)| name.is_none_or(|name| name == known));
+        let Some((name, _)) = found else {
+            return Err(GatewayError::Refused(
+                "no sink of this configuration is an embedded log; add one with `type: log`"
+                    .to_owned(),
+            ));
+        };
+        let folder = self.data_dir.log().join(name);
+        let opened = tokio::task::spawn_blocking(move || {
+            EmbeddedLog::open(&folder, log::Config::default(), RealFiles)
+        });
+        let (log, _) = opened
+            .await
+            .map_err(dead_letters::failed)?
+            .map_err(dead_letters::failed)?;
+        Ok(log)
+    }
+
+    async fn open_journal(&self) -> Result<Journal, GatewayError> {
+        let folder = self.data_dir.journal();
+        let opened = tokio::task::spawn_blocking(move || {
+            Journal::open(&folder, journal::Config::default(), RealFiles)
+        });
+        let (journal, _) = opened
+            .await
+            .map_err(dead_letters::failed)?
+            .map_err(dead_letters::failed)?;
+        Ok(journal)
+    }
+
+    /// Where an event can be.
+    async fn places(&self) -> Result<Places, GatewayError> {
+        let mut logs = Vec::new();
+        for (name, _) in self.outline.sinks.iter().filter(|(_, kind)| kind == "log") {
+            logs.push((Str::new(name), self.open_log(Some(name.as_str())).await?));
+        }
+        let (folder, config) = (self.data_dir.trace(), self.outline.globals.trace.clone());
+        let opened = tokio::task::spawn_blocking(move || Ledger::open(&folder, config));
+        let (ledger, _) = opened
+            .await
+            .map_err(dead_letters::failed)?
+            .map_err(dead_letters::failed)?;
+        Ok(Places {
+            journal: self.open_journal().await?,
+            logs,
+            dead_letters: self.open_dead_letters().await?,
+            ledger: Some(ledger),
+        })
+    }
+
+    async fn count_replay(&self, query: &ReplayQuery) -> Result<ReplayDone, GatewayError> {
+        let choice = replay::choice(query)?;
+        let limit = query.limit.clamp(1, replay::MOST);
+        let (taken, next) = match query.from {
+            ReplayFrom::Log => {
+                let log = self.open_log(query.log.as_deref()).await?;
+                let reader = log.reader(match query.after {
+                    0 => Start::Oldest,
+                    after => Start::After(after),
+                });
+                let chunk = from_log(reader, &choice, limit).await;
+                let chunk = chunk.map_err(dead_letters::failed)?;
+                (chunk.events.len(), chunk.next)
+            }
+            ReplayFrom::Journal => {
+                let journal = self.open_journal().await?;
+                let chunk = from_journal(&journal, &choice, query.after, limit).await;
+                let chunk = chunk.map_err(dead_letters::failed)?;
+                (chunk.events.len(), chunk.next)
+            }
+        };
+        Ok(ReplayDone {
+            taken,
+            next,
+            ..ReplayDone::default()
+        })
     }
 
     fn status_now(&self) -> Status {
@@ -138,23 +226,21 @@ impl Gateway for Offline {
         }
     }
 
+    fn trace<'a>(&'a self, id: &'a str, query: &'a TraceQuery) -> Answer<'a, Trace> {
+        async move { trace::find(&self.places().await?, id, query).await }.boxed()
+    }
+
+    fn replay<'a>(&'a self, query: &'a ReplayQuery) -> Answer<'a, ReplayDone> {
+        // Sinks and pipelines do not run; counting needs neither.
+        if !query.dry_run {
+            return self.not_running();
+        }
+        self.count_replay(query).boxed()
+    }
+
     fn log<'a>(&'a self, query: &'a LogQuery) -> Answer<'a, LogLines> {
         async move {
-            let Some((name, _)) = self.outline.sinks.iter().find(|(_, kind)| kind == "log") else {
-                return Err(GatewayError::Refused(
-                    "no sink of this configuration is an embedded log; add one with `type: log`"
-                        .to_owned(),
-                ));
-            };
-            let folder = self.data_dir.log().join(name);
-            let opened = tokio::task::spawn_blocking(move || {
-                EmbeddedLog::open(&folder, log::Config::default(), RealFiles)
-            });
-            let failed = |error: &dyn std::fmt::Display| GatewayError::Failed(error.to_string());
-            let (log, _) = opened
-                .await
-                .map_err(|error| failed(&error))?
-                .map_err(|error| failed(&error))?;
+            let log = self.open_log(None).await?;
             // Nothing can come while no gateway runs.
             let query = LogQuery {
                 follow: false,

@@ -14,7 +14,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::api::{
     Checkpoint, CheckpointQuery, Component, DeadLetter, DeadLetterQuery, DeadLettersDone, Entries,
-    EntriesQuery, LogQuery, NewPosition, Reloaded, Snapshot, Status,
+    EntriesQuery, LogQuery, NewPosition, Reloaded, ReplayDone, ReplayQuery, Snapshot, Status,
+    Trace, TraceQuery,
 };
 use super::gateway::{Gateway, GatewayError, LetterAction, SourceAction};
 
@@ -222,6 +223,26 @@ pub(super) fn operations() -> Vec<Operation> {
             route: || act_on_letters(LetterAction::Discard),
         },
         Operation {
+            method: "post",
+            path: "/replay",
+            name: "replay",
+            summary: "Delivers events once more, marked with `replayid`, or counts them; go on after `next`.",
+            query: None,
+            body: Some(schema::<ReplayQuery>),
+            answer: says::<ReplayDone>(),
+            route: || post(replay),
+        },
+        Operation {
+            method: "get",
+            path: "/trace/{id}",
+            name: "trace",
+            summary: "Where an event is: received when, delivered to where, how often tried, dead-lettered why and at which step.",
+            query: Some(schema::<TraceQuery>),
+            body: None,
+            answer: says::<Trace>(),
+            route: || get(trace),
+        },
+        Operation {
             method: "get",
             path: "/log",
             name: "readLog",
@@ -310,6 +331,24 @@ fn act_on_letters(action: LetterAction) -> MethodRouter<Shared> {
 async fn set_checkpoint(State(gateway): State<Shared>, body: Bytes) -> Response {
     match read::<NewPosition>(&body) {
         Ok(position) => nothing(gateway.set_checkpoint(&position).await),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn trace(
+    State(gateway): State<Shared>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    match read_query::<TraceQuery>(query) {
+        Ok(query) => json(gateway.trace(&id, &query).await),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn replay(State(gateway): State<Shared>, body: Bytes) -> Response {
+    match read::<ReplayQuery>(&body) {
+        Ok(query) => json(gateway.replay(&query).await),
         Err(error) => error.into_response(),
     }
 }

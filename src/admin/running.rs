@@ -8,11 +8,12 @@ use serde_json::Value;
 
 use super::api::{
     Checkpoint, Component, DeadLetter, DeadLetterQuery, DeadLettersDone, Entries, EntriesQuery,
-    Journal, LogQuery, NewPosition, Reloaded, Status,
+    Journal, LogQuery, NewPosition, Reloaded, ReplayDone, ReplayQuery, Status, Trace, TraceQuery,
 };
 use super::dead_letters;
 use super::gateway::{Answer, Gateway, GatewayError, LetterAction, LogLines, SourceAction};
-use super::stored;
+use super::replay;
+use super::{stored, trace};
 use crate::config::{Config, LoadError, Loader};
 use crate::runtime;
 use crate::sink::log::lines;
@@ -232,6 +233,23 @@ impl Gateway for Running {
                     })
                 }
             }
+        }
+        .boxed()
+    }
+
+    fn trace<'a>(&'a self, id: &'a str, query: &'a TraceQuery) -> Answer<'a, Trace> {
+        async move { trace::find(&self.gateway.places(), id, query).await }.boxed()
+    }
+
+    fn replay<'a>(&'a self, query: &'a ReplayQuery) -> Answer<'a, ReplayDone> {
+        async move {
+            let (way, choice) = (replay::way(query)?, replay::choice(query)?);
+            let limit = query.limit.clamp(1, replay::MOST);
+            let replayed = self
+                .gateway
+                .replay(&way, &choice, query.after, limit, query.dry_run)
+                .await;
+            replayed.map(replay::done).map_err(replay::failed)
         }
         .boxed()
     }

@@ -128,6 +128,30 @@ impl Gateway for Scripted {
         .boxed()
     }
 
+    fn trace<'a>(&'a self, id: &'a str, query: &'a TraceQuery) -> Answer<'a, Trace> {
+        self.note(format!("trace {id} {:?}", query.since));
+        let trace = Trace {
+            id: id.to_owned(),
+            ..Trace::default()
+        };
+        async move { Ok(trace) }.boxed()
+    }
+
+    fn replay<'a>(&'a self, query: &'a ReplayQuery) -> Answer<'a, ReplayDone> {
+        self.note(format!(
+            "replay {:?} {:?} {} dry={}",
+            query.from, query.topic, query.replayid, query.dry_run
+        ));
+        async move {
+            Ok(ReplayDone {
+                taken: 3,
+                refused: BTreeMap::new(),
+                next: Some(9),
+            })
+        }
+        .boxed()
+    }
+
     fn reload(&self) -> Answer<'_, Reloaded> {
         let finding = Finding {
             file: "headgate.yaml".into(),
@@ -391,4 +415,36 @@ async fn dead_letters_go_through_the_api() {
         asked,
         "dead letters Some(\"a b\") 5\nretry Some(\"malformed\")"
     );
+}
+
+#[tokio::test]
+async fn traces_and_replays_go_through_the_api() {
+    let served = served(Scripted::default()).await;
+    let query = ReplayQuery {
+        from: ReplayFrom::Log,
+        log: None,
+        to: None,
+        topic: Some("again".to_owned()),
+        since: None,
+        until: None,
+        source: None,
+        kind: None,
+        id: None,
+        tenant: None,
+        replayid: "r1".to_owned(),
+        after: 0,
+        limit: 5,
+        dry_run: true,
+    };
+    let since = TraceQuery {
+        since: Some("2026-01-31T08:00:00Z".to_owned()),
+    };
+    let trace = served.client.trace("a/b c", &since).await.unwrap();
+    assert_eq!(trace.id, "a/b c");
+    let asked = std::mem::take(&mut *served.gateway.asked.lock().unwrap()).join("\n");
+    assert_eq!(asked, "trace a/b c Some(\"2026-01-31T08:00:00Z\")");
+    let done = served.client.replay(&query).await.unwrap();
+    assert_eq!((done.taken, done.next), (3, Some(9)));
+    let asked = served.gateway.asked.lock().unwrap().join("\n");
+    assert_eq!(asked, "replay Log Some(\"again\") r1 dry=true");
 }

@@ -67,6 +67,9 @@ struct Which {
     /// Only events of this type; `*` stands for any characters.
     #[arg(long = "type")]
     kind: Option<String>,
+    /// Only events with this id.
+    #[arg(long)]
+    id: Option<String>,
     /// Only those with this reason.
     #[arg(long)]
     reason: Option<String>,
@@ -87,6 +90,7 @@ impl Which {
             position: self.position,
             source: self.source,
             kind: self.kind,
+            id: self.id,
             reason: self.reason,
             step: self.step,
             since: self.since.as_deref().map(instant).transpose()?,

@@ -15,12 +15,14 @@ mod output;
 mod own;
 mod reference;
 mod reload;
+mod replay;
 mod run;
 mod schema;
 mod sources;
 mod status;
 mod tail;
 mod test;
+mod trace;
 mod validate;
 
 #[cfg(test)]
@@ -73,6 +75,10 @@ enum Command {
     Reload,
     /// Reads the embedded log.
     Tail(tail::Args),
+    /// Says where an event is: received when, delivered to where, how often tried, dead-lettered why.
+    Trace(trace::Args),
+    /// Delivers events once more that were accepted or delivered before.
+    Replay(replay::Args),
     /// Lists, shows, retries or discards events that could not be delivered.
     DeadLetters(dead_letters::Args),
     /// Prints the generated schemas and references.
@@ -151,6 +157,8 @@ async fn run(command: Command, context: Context) -> Done {
         Command::Checkpoints(args) => checkpoints::run(args, &context).await,
         Command::Reload => reload::run(&context).await,
         Command::Tail(args) => tail::run(args, &context).await,
+        Command::Trace(args) => trace::run(args, &context).await,
+        Command::Replay(args) => replay::run(args, &context).await,
         Command::DeadLetters(args) => dead_letters::run(args, &context).await,
         Command::Schema(args) => schema::run(&args, &context),
         Command::Connectors(args) => connectors::run(&args, &context),

@@ -139,6 +139,9 @@ pub struct Globals {
     /// Bounds on memory, size and time.
     #[serde(default)]
     pub limits: Limits,
+    /// What `headgate trace` can tell.
+    #[serde(default)]
+    pub trace: crate::trace::Config,
 }
 
 impl Globals {
@@ -186,6 +189,7 @@ impl Default for Globals {
             topics: Topics::default(),
             claim_check: ClaimCheck::default(),
             limits: Limits::default(),
+            trace: crate::trace::Config::default(),
         }
     }
 }

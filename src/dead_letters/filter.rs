@@ -11,6 +11,8 @@ pub struct Filter {
     pub source: Option<String>,
     /// The event type; `*` stands for any characters.
     pub event_type: Option<String>,
+    /// The event's id.
+    pub id: Option<String>,
     /// The stable word for what went wrong.
     pub reason: Option<String>,
     /// The step that failed.
@@ -33,6 +35,7 @@ impl Filter {
                 .event_type
                 .as_deref()
                 .is_none_or(|pattern| matches(pattern, &envelope.event_type))
+            && self.id.as_deref().is_none_or(|id| envelope.id == id)
             && self
                 .reason
                 .as_deref()

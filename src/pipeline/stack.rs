@@ -254,12 +254,15 @@ pub fn outlet(
             cx.states.clone(),
         ))
         // Holds everything until it is durable and sends it again, in order.
-        .layer(RetryLayer::new(
-            Arc::clone(&plan.breaker),
-            queue,
-            cx.tasks.clone(),
-            cx.abandon.clone(),
-        ))
+        .layer(
+            RetryLayer::new(
+                Arc::clone(&plan.breaker),
+                queue,
+                cx.tasks.clone(),
+                cx.abandon.clone(),
+            )
+            .noting(plan.sink.name(), cx.states.ledger()),
+        )
         // Lets no more than a probe a second through to a failing sink.
         .layer(BreakerLayer::new(Arc::clone(&plan.breaker)))
         // Where lanes compete, each class has its part.

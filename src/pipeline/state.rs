@@ -8,7 +8,7 @@ use std::{
 
 use headgate_sdk::DeadLetter;
 
-use crate::runtime::Checkpoints;
+use crate::{runtime::Checkpoints, trace::Ledger};
 
 /// States of layers by name: `{pipeline}/{step}`. A stack that is built anew finds the state of the step of the same name,
 /// so that a reload neither forgets a limit nor closes a breaker. Clones share it.
@@ -20,6 +20,7 @@ struct Inner {
     states: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
     mourners: Mutex<Vec<Arc<dyn Mourner>>>,
     store: Option<Checkpoints>,
+    ledger: std::sync::OnceLock<Ledger>,
 }
 
 /// A state that has to know which events ended in the dead letters.
@@ -42,6 +43,17 @@ impl LayerStates {
     #[must_use]
     pub fn store(&self) -> Option<&Checkpoints> {
         self.0.store.as_ref()
+    }
+
+    /// How batches went is noted in `ledger` from now on.
+    pub fn trace_in(&self, ledger: Ledger) {
+        let _one_already = self.0.ledger.set(ledger);
+    }
+
+    /// Where is noted how batches went, if anywhere.
+    #[must_use]
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.0.ledger.get()
     }
 
     /// Tells `mourner` of all dead letters from now on.

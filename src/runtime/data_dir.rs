@@ -150,6 +150,12 @@ impl DataDir {
         self.root.join("dead-letters")
     }
 
+    /// The folder of the trace ledger that no sink keeps.
+    #[must_use]
+    pub fn trace(&self) -> PathBuf {
+        self.root.join("trace")
+    }
+
     /// The folder of the log in front of a sink with `buffer: log`.
     #[must_use]
     pub fn buffer(&self, sink: &str) -> PathBuf {

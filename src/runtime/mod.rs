@@ -9,7 +9,8 @@ mod source;
 pub use checkpoints::{CheckpointError, Checkpoints, Commit, StoredCheckpoint};
 pub use data_dir::{DataDir, DataDirError, Identity};
 pub use gateway::{
-    Gateway, GatewayReport, ReloadError, Reloaded, Retried, RetryError, SinkReport, StartError,
+    Gateway, GatewayReport, ReloadError, Reloaded, ReplayFailure, ReplayWay, Replayed, Retried,
+    RetryError, SinkReport, StartError,
 };
 pub(crate) use lane::AckTracker;
 pub use lane::LaneInfo;

@@ -296,6 +296,7 @@ impl<O: Observer> Committer<O> {
             .file
             .sync_data()
             .map_err(|error| failed_closed(&self.shared, "syncing", &place.segment.path, error))?;
+        crate::failpoint::reach("segment-synced");
         place.offset += bytes;
         place.next = frame.end();
         place.segment.set_end(place.offset);

@@ -8,6 +8,7 @@
 mod cli;
 mod gateway;
 mod kafka;
+mod ledger;
 mod mongodb;
 mod postgres;
 mod support;

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
+use headgate_sdk::Str;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Layer, Service};
 
-use super::{Retry, worker::Worker};
+use super::{
+    Retry,
+    worker::{Notes, Worker},
+};
 use crate::{
     pipeline::breaker::Breaker,
     sink::{Accepted, SinkBatch, SinkError},
+    trace::Ledger,
 };
 
 /// Puts a window of undurable batches before a lane's way into a sink.
@@ -19,6 +24,7 @@ pub struct RetryLayer {
     queue: Option<Arc<Semaphore>>,
     tasks: TaskTracker,
     abandon: CancellationToken,
+    notes: Option<Notes>,
 }
 
 impl RetryLayer {
@@ -36,7 +42,18 @@ impl RetryLayer {
             queue,
             tasks,
             abandon,
+            notes: None,
         }
+    }
+
+    /// Notes in `ledger`, if there is one, how the batches of `sink` went.
+    #[must_use]
+    pub fn noting(mut self, sink: &Str, ledger: Option<&Ledger>) -> Self {
+        self.notes = ledger.map(|ledger| Notes {
+            sink: sink.clone(),
+            ledger: ledger.clone(),
+        });
+        self
     }
 }
 
@@ -49,7 +66,12 @@ where
 
     fn layer(&self, inner: S) -> Retry {
         let (retry, requests) = Retry::new(self.queue.clone());
-        let worker = Worker::new(inner, requests, Arc::clone(&self.breaker));
+        let worker = Worker::new(
+            inner,
+            requests,
+            Arc::clone(&self.breaker),
+            self.notes.clone(),
+        );
         let abandon = self.abandon.clone();
         self.tasks.spawn(async move {
             tokio::select! {

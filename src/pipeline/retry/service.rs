@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use headgate_sdk::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tower::Service;
 
@@ -24,6 +25,9 @@ pub struct Retry {
 pub(super) struct Request {
     pub(super) batch: Arc<SinkBatch>,
     pub(super) reply: oneshot::Sender<Outcome>,
+    /// How often it was sent, and when for the first time.
+    pub(super) attempts: u32,
+    pub(super) begun: Option<Timestamp>,
     /// Room in the sink's queue, given back when the batch is settled.
     pub(super) _room: Option<OwnedSemaphorePermit>,
 }
@@ -63,6 +67,8 @@ impl Service<Arc<SinkBatch>> for Retry {
             let request = Request {
                 batch,
                 reply,
+                attempts: 0,
+                begun: None,
                 _room: room,
             };
             requests

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesOrdered};
+use headgate_sdk::{Str, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tower::{Service, ServiceExt};
 
@@ -10,6 +11,7 @@ use super::service::Request;
 use crate::{
     pipeline::breaker::{Breaker, Jitter},
     sink::{Accepted, Outcome, SinkBatch, SinkError},
+    trace::{Ledger, Run},
 };
 
 /// Batches that may be under way at once for one lane and sink.
@@ -28,6 +30,37 @@ pub(super) struct Worker<S> {
     outcomes: FuturesOrdered<Accepted>,
     breaker: Arc<Breaker>,
     failures: u32,
+    notes: Option<Notes>,
+}
+
+/// Where is noted how batches went.
+#[derive(Clone)]
+pub(super) struct Notes {
+    pub(super) sink: Str,
+    pub(super) ledger: Ledger,
+}
+
+impl Notes {
+    fn note(&self, request: &Request, outcome: &Outcome) {
+        let refused = match outcome {
+            Outcome::Rejected(rejections) => rejections.len() as u64,
+            Outcome::Durable | Outcome::Retriable(_) => 0,
+        };
+        let now = Timestamp::now();
+        let batch = &request.batch;
+        self.ledger.note(Run {
+            lane: Str::new(batch.lane.as_str()),
+            sink: self.sink.clone(),
+            first: batch.number,
+            last: batch.number,
+            batches: 1,
+            events: batch.records.len() as u64,
+            attempts: request.attempts,
+            refused,
+            begun_ms: request.begun.unwrap_or(now).as_millisecond(),
+            durable_ms: now.as_millisecond(),
+        });
+    }
 }
 
 enum Next {
@@ -40,7 +73,12 @@ impl<S> Worker<S>
 where
     S: Service<Arc<SinkBatch>, Response = Accepted, Error = SinkError>,
 {
-    pub(super) fn new(inner: S, requests: mpsc::Receiver<Request>, breaker: Arc<Breaker>) -> Self {
+    pub(super) fn new(
+        inner: S,
+        requests: mpsc::Receiver<Request>,
+        breaker: Arc<Breaker>,
+        notes: Option<Notes>,
+    ) -> Self {
         Self {
             inner,
             requests,
@@ -51,6 +89,7 @@ where
             outcomes: FuturesOrdered::new(),
             breaker,
             failures: 0,
+            notes,
         }
     }
 
@@ -89,7 +128,10 @@ where
             self.breaker.first_attempt();
             self.tried += 1;
         }
-        let batch = Arc::clone(&self.window[self.sent].batch);
+        let request = &mut self.window[self.sent];
+        request.attempts += 1;
+        request.begun.get_or_insert_with(Timestamp::now);
+        let batch = Arc::clone(&request.batch);
         let accepted = match self.inner.call(batch).await {
             Ok(accepted) => accepted,
             Err(error) => Accepted::known(Outcome::Retriable(error)),
@@ -100,6 +142,7 @@ where
 
     /// The first batch of the window has its final outcome.
     fn settle(&mut self, outcome: Outcome) {
+        crate::failpoint::reach("sink-written");
         self.failures = 0;
         self.sent -= 1;
         self.tried -= 1;
@@ -108,7 +151,11 @@ where
         if self.tried == 0 || self.breaker.budget_left() {
             self.most = self.most.saturating_mul(2).min(WINDOW);
         }
-        if let Some(Request { reply, .. }) = self.window.pop_front() {
+        if let Some(request) = self.window.pop_front() {
+            if let Some(notes) = &self.notes {
+                notes.note(&request, &outcome);
+            }
+            let Request { reply, .. } = request;
             let _nobody_waits: Result<(), _> = oneshot::Sender::send(reply, outcome);
         }
     }

@@ -125,6 +125,7 @@ impl Writer {
                 tracing::error!(%error, "the checkpoint file does not open");
             }
         }
+        crate::failpoint::reach("checkpoint-stored");
         for commit in self.group.drain(..) {
             if let Some(done) = commit.done {
                 done();

@@ -20,6 +20,7 @@ use crate::{
         source::{SourceHandle, SourceReport},
     },
     sink::log::EmbeddedLog,
+    trace::{Ledger, Places},
 };
 
 /// A running gateway. Clones are handles of the same one.
@@ -35,6 +36,7 @@ pub(super) struct Inner {
     pub(super) lanes: LaneFactory,
     pub(super) stack: StackContext,
     pub(super) dead_letters: DeadLetterStore,
+    pub(super) ledger: Ledger,
     /// Retries of dead letters are made one after the other.
     pub(super) retrying: tokio::sync::Mutex<()>,
     pub(super) blobs: Arc<dyn headgate_sdk::blobs::BlobStore>,
@@ -160,6 +162,20 @@ impl Gateway {
             .sinks
             .iter()
             .find_map(|plan| plan.sink.log().cloned())
+    }
+
+    /// Where an event can be.
+    #[must_use]
+    pub fn places(&self) -> Places {
+        let sinks = self.inner.stack.sinks.iter();
+        Places {
+            journal: self.inner.journal.clone(),
+            logs: sinks
+                .filter_map(|plan| Some((plan.sink.name().clone(), plan.sink.log()?.clone())))
+                .collect(),
+            dead_letters: self.inner.dead_letters.clone(),
+            ledger: Some(self.inner.ledger.clone()),
+        }
     }
 
     /// The directory that it holds.

@@ -6,6 +6,7 @@
 mod error;
 mod handle;
 mod reload;
+mod replay;
 mod retry;
 mod start;
 
@@ -15,4 +16,5 @@ mod tests;
 pub use error::{ReloadError, StartError};
 pub use handle::{Gateway, GatewayReport, SinkReport};
 pub use reload::Reloaded;
+pub use replay::{ReplayFailure, Replayed, Way as ReplayWay};
 pub use retry::{Retried, RetryError};

@@ -12,7 +12,9 @@ use super::Gateway;
 use crate::dead_letters::{DeadLetterStore, DeadLetterStoreError, Kept, Resolution};
 
 /// The lane of a source on which its dead letters are tried again.
-const LANE: &str = "dead-letters";
+const DEAD_LETTERS: &str = "dead-letters";
+/// The lane of a source on which its events are replayed.
+pub(super) const REPLAY: &str = "replay";
 
 /// Letters that go into the journal as one record. Data that lies apart is far larger than the rest, and goes alone.
 const TOGETHER: usize = 32;
@@ -77,6 +79,7 @@ impl Gateway {
                 let chunk: Vec<Kept> = waits.cloned().collect();
                 self.accept(&lane, &chunk, std::mem::take(&mut settled))
                     .await?;
+                crate::failpoint::reach("letters-accepted");
                 retried.accepted += store.resolve(&chunk, Resolution::Retried).await?;
                 // Its notes have served; they go with the next chunk, or the next call.
                 settled = chunk.iter().map(note).collect();
@@ -126,6 +129,16 @@ impl Gateway {
         source: &Str,
         tenant: Str,
     ) -> Result<Option<Lane>, LaneError> {
+        self.aside_lane(DEAD_LETTERS, source, tenant).await
+    }
+
+    /// A lane for what comes to a source's pipeline a second time. `None`: there is no such source.
+    pub(super) async fn aside_lane(
+        &self,
+        kind: &str,
+        source: &Str,
+        tenant: Str,
+    ) -> Result<Option<Lane>, LaneError> {
         let plan = match self.inner.sources.lock().get(source) {
             Some(running) => running.plan.subscribe(),
             None => return Ok(None),
@@ -136,7 +149,7 @@ impl Gateway {
             .inner
             .lanes
             .for_source(source.clone(), plan, never_paused, revoked);
-        let name = format!("{LANE}:{tenant}").into();
+        let name = format!("{kind}:{tenant}").into();
         let spec = LaneSpec {
             name,
             tenant,
@@ -146,17 +159,17 @@ impl Gateway {
         lanes.open(spec).await.map(Some)
     }
 
-    /// Goes on with what was accepted for another try before the last stop, and is not delivered yet.
-    pub(super) fn resume_retries(&self) {
+    /// Goes on with what was accepted a second time before the last stop, and is not delivered yet.
+    pub(super) fn resume_aside(&self) {
         for found in self.inner.journal.lanes() {
             let source = Str::new(found.id.source());
             let Some((_, name)) = found.id.as_str().split_once('/') else {
                 continue;
             };
-            let Some(rest) = name
-                .strip_prefix(LANE)
-                .and_then(|rest| rest.strip_prefix(':'))
-            else {
+            let Some((kind, rest)) = name.split_once(':') else {
+                continue;
+            };
+            let Some(kind) = [DEAD_LETTERS, REPLAY].into_iter().find(|one| *one == kind) else {
                 continue;
             };
             let tenant = Str::new(rest.split('@').next().unwrap_or_default());
@@ -166,8 +179,8 @@ impl Gateway {
             let gateway = self.clone();
             self.inner.tasks.spawn(async move {
                 // Opened, it drains; closed, it drains too, and ends.
-                if let Err(error) = gateway.retry_lane(&source, tenant).await {
-                    tracing::error!(%source, %error, "dead letters that are tried again wait for the next start");
+                if let Err(error) = gateway.aside_lane(kind, &source, tenant).await {
+                    tracing::error!(%source, %error, "dead letters that are tried again, or replayed events, wait for the next start");
                 }
             });
         }

@@ -32,6 +32,7 @@ use crate::{
         buffer::{self, Buffered, Pump},
         log::{self, EmbeddedLog},
     },
+    trace::Ledger,
 };
 
 /// Bytes that a sink which nobody waits for may hold.
@@ -71,6 +72,7 @@ impl Gateway {
             tasks: tasks.clone(),
             abandon: abandon.clone(),
         };
+        let ledger = start_ledger(&config, &data_dir, &stack, &stop)?;
         start_pumps(buffered, &data_dir, &checkpoints, &stack, &stop)?;
         let lanes = LaneFactory::new(
             data_dir.identity().clone(),
@@ -97,6 +99,7 @@ impl Gateway {
                 lanes,
                 stack,
                 dead_letters,
+                ledger,
                 retrying: tokio::sync::Mutex::default(),
                 blobs,
                 router: Arc::clone(&router),
@@ -116,7 +119,8 @@ impl Gateway {
         for source in &config.sources {
             gateway.start_source(&config, source);
         }
-        gateway.resume_retries();
+        gateway.resume_aside();
+        gateway.show_replay_age();
         Ok(gateway)
     }
 
@@ -274,6 +278,24 @@ fn open_buffer(folder: &Path) -> Result<Arc<EmbeddedLog>, StartError> {
         message: error.to_string(),
     })?;
     Ok(log)
+}
+
+/// Starts noting how batches go.
+fn start_ledger(
+    config: &Config,
+    data_dir: &DataDir,
+    stack: &StackContext,
+    stop: &CancellationToken,
+) -> Result<Ledger, StartError> {
+    let folder = data_dir.trace();
+    let opened = Ledger::open(&folder, config.globals.trace.clone());
+    let (ledger, runs) = opened.map_err(|error| StartError::Store {
+        folder,
+        message: error.to_string(),
+    })?;
+    stack.states.trace_in(ledger.clone());
+    stack.tasks.spawn(ledger.clone().write(runs, stop.clone()));
+    Ok(ledger)
 }
 
 /// Starts reading the buffers.

@@ -1,13 +1,14 @@
-//! Dead letters that are tried again, in a whole gateway.
+//! Dead letters that are tried again, and events that are replayed, in a whole gateway.
 
 use std::time::Duration;
 
 use headgate_sdk::{Data, DeadLetter, Envelope, Timestamp};
 
-use super::Gateway;
+use super::{Gateway, ReplayWay};
 use crate::config::Loader;
 use crate::dead_letters::{Filter, Kept};
 use crate::pipeline::dead_letter::DeadLetterWriter;
+use crate::replay::Choice;
 use crate::sink::log::Start;
 
 async fn start(folder: &std::path::Path) -> Gateway {
@@ -110,5 +111,209 @@ async fn a_dead_letter_is_tried_again_once_with_its_id_also_when_a_crash_hid_tha
     let mut expected = expected;
     expected.extend([("e5".to_owned(), 77), ("e100".to_owned(), 77)]);
     assert_eq!(delivered(&gateway, 7).await, expected, "nothing came twice");
+    assert!(gateway.shutdown(Duration::from_secs(20)).await);
+}
+
+/// (id, replayid, topic) of everything in the log once there are `count`.
+async fn logged(gateway: &Gateway, count: usize) -> Vec<(String, Option<String>, String)> {
+    delivered(gateway, count).await;
+    let mut reader = gateway.log().unwrap().reader(Start::Oldest);
+    let mut found = Vec::new();
+    loop {
+        let events = reader.read(1 << 20).await.unwrap();
+        if events.is_empty() {
+            return found;
+        }
+        found.extend(events.into_iter().map(|event| {
+            let record = event.record;
+            let replayid = record.envelope.replayid.as_ref().map(ToString::to_string);
+            (
+                record.envelope.id.to_string(),
+                replayid,
+                record.topic.to_string(),
+            )
+        }));
+    }
+}
+
+fn choice(replayid: &str) -> Choice {
+    Choice {
+        replayid: replayid.into(),
+        ..Choice::default()
+    }
+}
+
+/// Replays all of it, a few events at a time.
+async fn replay(gateway: &Gateway, way: &ReplayWay, choice: &Choice, dry_run: bool) -> usize {
+    let (mut taken, mut after) = (0, 0);
+    loop {
+        let part = gateway
+            .replay(way, choice, after, 2, dry_run)
+            .await
+            .unwrap();
+        taken += part.taken;
+        match part.next {
+            Some(next) => after = next,
+            None => return taken,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_delivered_is_replayed_from_the_log_with_its_id_and_comes_to_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = start(folder.path()).await;
+    let letters: Vec<_> = (0..5).map(|n| letter(n, "inbox")).collect();
+    gateway.dead_letters().write(letters).await;
+    let kept = all(&gateway).await;
+    gateway.retry_dead_letters(kept).await.unwrap();
+    let original = logged(&gateway, 5).await;
+
+    let way = ReplayWay::Log {
+        from: None,
+        to: None,
+        topic: Some("again".into()),
+    };
+    assert_eq!(replay(&gateway, &way, &choice("r1"), true).await, 5);
+    assert_eq!(
+        logged(&gateway, 5).await,
+        original,
+        "a dry run delivers nothing"
+    );
+    assert!(gateway.last_replay().unwrap().is_none());
+    assert_eq!(replay(&gateway, &way, &choice("r1"), false).await, 5);
+    assert!(gateway.last_replay().unwrap().is_some());
+    let after = logged(&gateway, 10).await;
+    let again: Vec<_> = (0..5)
+        .map(|n| (format!("e{n}"), Some("r1".to_owned()), "again".to_owned()))
+        .collect();
+    assert_eq!(after[..5], original);
+    assert_eq!(after[5..], again);
+
+    let one = Choice {
+        id: Some("e3".to_owned()),
+        tenant: Some("default".to_owned()),
+        event_type: Some("a.*".to_owned()),
+        source: Some("inbox".to_owned()),
+        ..choice("r2")
+    };
+    // The original, and what the first replay wrote.
+    assert_eq!(replay(&gateway, &way, &one, true).await, 2);
+    let later = Choice {
+        since: Some(Timestamp::now()),
+        ..choice("r3")
+    };
+    assert_eq!(replay(&gateway, &way, &later, true).await, 0);
+    let unknown = ReplayWay::Log {
+        from: None,
+        to: Some("nowhere".to_owned()),
+        topic: None,
+    };
+    let refused = gateway.replay(&unknown, &choice("r4"), 0, 1, false).await;
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .contains("no sink `nowhere`")
+    );
+    assert!(gateway.shutdown(Duration::from_secs(20)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_is_replayed_from_the_journal_through_the_pipeline() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = start(folder.path()).await;
+    let lane = gateway
+        .aside_lane("pushed", &"inbox".into(), "default".into())
+        .await
+        .unwrap()
+        .unwrap();
+    let batch = headgate_sdk::Batch {
+        events: (0..3).map(|n| *letter(n, "inbox").envelope).collect(),
+        ..headgate_sdk::Batch::default()
+    };
+    let permit = lane.reserve(batch.weight()).await.unwrap();
+    permit.send(batch).accepted().await.unwrap();
+    logged(&gateway, 3).await;
+    assert_eq!(
+        replay(&gateway, &ReplayWay::Journal, &choice("j1"), true).await,
+        3
+    );
+    assert_eq!(
+        replay(&gateway, &ReplayWay::Journal, &choice("j1"), false).await,
+        3
+    );
+    let found = logged(&gateway, 6).await;
+    let ids: Vec<_> = found[3..]
+        .iter()
+        .map(|(id, replayid, _)| (id.as_str(), replayid.as_deref()))
+        .collect();
+    assert_eq!(
+        ids,
+        [("e0", Some("j1")), ("e1", Some("j1")), ("e2", Some("j1"))]
+    );
+    // What was replayed is not what was accepted.
+    assert_eq!(
+        replay(&gateway, &ReplayWay::Journal, &choice("j2"), true).await,
+        3
+    );
+    drop(lane);
+    assert!(gateway.shutdown(Duration::from_secs(20)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_says_where_an_event_is_and_how_it_came_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = start(folder.path()).await;
+    let lane = gateway
+        .aside_lane("pushed", &"inbox".into(), "default".into())
+        .await
+        .unwrap()
+        .unwrap();
+    let batch = headgate_sdk::Batch {
+        events: vec![*letter(1, "inbox").envelope],
+        rejected: vec![letter(2, "inbox")],
+        ..headgate_sdk::Batch::default()
+    };
+    let permit = lane.reserve(batch.weight()).await.unwrap();
+    permit.send(batch).accepted().await.unwrap();
+    delivered(&gateway, 1).await;
+    let trace = async |id: &str| {
+        crate::trace::find(&gateway.places(), id, None)
+            .await
+            .unwrap()
+    };
+    let started = std::time::Instant::now();
+    let found = loop {
+        let found = trace("e1").await;
+        // The ledger is a second behind.
+        if found.delivered[0].run.is_some() && !found.received[0].runs.is_empty() {
+            break found;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{found:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let (received, delivered) = (&found.received[0], &found.delivered[0]);
+    assert_eq!((found.received.len(), found.delivered.len()), (1, 1));
+    assert_eq!(received.lane, delivered.lane);
+    assert_eq!(received.event.recorded, Timestamp::from_second(77).unwrap());
+    let run = delivered.run.as_ref().unwrap();
+    assert_eq!(
+        (run.attempts, run.events, &run.sink),
+        (1, 1, &delivered.sink)
+    );
+    assert_eq!(received.runs[0], *run);
+
+    while all(&gateway).await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let found = trace("e2").await;
+    assert!(found.delivered.is_empty());
+    assert_eq!(found.dead.len(), 1);
+    assert_eq!(
+        (&*found.dead[0].letter.step, &*found.dead[0].letter.reason),
+        ("validate", "invalid")
+    );
+    drop(lane);
     assert!(gateway.shutdown(Duration::from_secs(20)).await);
 }

@@ -51,6 +51,7 @@ impl LaneBackend for Journaled {
                 async move {
                     let sequences = appended.await.map_err(|error| refusal(&error))?;
                     drop(room);
+                    crate::failpoint::reach("journal-written");
                     Ok(sequences.end - 1)
                 }
                 .boxed()
@@ -157,6 +158,7 @@ impl Feeder {
         let durable = self.progress.now().durable;
         let indexed = *self.indexed.borrow_and_update();
         self.journal.release(&self.id, durable.min(indexed));
+        crate::failpoint::reach("journal-released");
     }
 
     /// Makes one batch of the records; false when the lane's task is gone.

@@ -201,6 +201,7 @@ impl LaneTask {
 
     /// Stores a durable prefix's checkpoint, and then tells the source.
     async fn store(&mut self, Prefix { number, checkpoint }: Prefix) {
+        crate::failpoint::reach("checkpoint-begun");
         let progress = self.progress.clone();
         let position = checkpoint.position.clone();
         let tell = move || {
@@ -210,6 +211,7 @@ impl LaneTask {
                     state.position = position;
                 }
             });
+            crate::failpoint::reach("source-told");
         };
         if self.deliver.carries_checkpoint() {
             return tell();

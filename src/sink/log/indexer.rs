@@ -55,6 +55,7 @@ impl Observer for Indexer {
                         mark,
                         done: None,
                     });
+                    crate::failpoint::reach("log-indexed");
                 }
                 Ok(Content::Event(_)) => {}
                 Err(error) => tracing::error!(%error, "checkpoint not indexed"),

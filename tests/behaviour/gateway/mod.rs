@@ -2,6 +2,7 @@
 
 mod crash;
 mod folders;
+mod full;
 mod hot_key;
 mod outage;
 mod poison;

@@ -72,27 +72,10 @@ impl Place {
 
     /// Starts a gateway and waits until all of its sources are ready.
     pub(crate) async fn start(&self) -> Running {
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.join("stderr.log"))
-            .unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_headgate"))
-            .args(["run", "-c"])
-            .arg(self.file())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut running = Running {
-            child,
-            http: self.http,
-            admin: self.admin,
-        };
+        let mut running = self.launch(None);
         let started = Instant::now();
         loop {
-            if let Some(status) = running.child.try_wait().unwrap() {
+            if let Some(status) = running.ended() {
                 panic!("the gateway ended with {status}: {}", self.log());
             }
             if running.is_ready().await {
@@ -104,6 +87,32 @@ impl Place {
                 self.log()
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Starts a gateway, which may come to an end of its own at a failpoint (`place:times`).
+    pub(crate) fn launch(&self, failpoint: Option<&str>) -> Running {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("stderr.log"))
+            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
+        if let Some(failpoint) = failpoint {
+            command.env("HEADGATE_FAILPOINT", failpoint);
+        }
+        let child = command
+            .args(["run", "-c"])
+            .arg(self.file())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Running {
+            child,
+            http: self.http,
+            admin: self.admin,
         }
     }
 
@@ -135,7 +144,12 @@ impl Running {
         serde_json::from_slice(&body).ok()
     }
 
-    async fn is_ready(&self) -> bool {
+    /// How it ended, if it did.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    pub(crate) async fn is_ready(&self) -> bool {
         let Some(state) = self.readiness().await else {
             return false;
         };

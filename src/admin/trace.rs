@@ -1,0 +1,78 @@
+//! Traces as the API shows them, with or without a gateway running.
+
+use headgate_sdk::Timestamp;
+
+use super::api::{Trace, TraceDelivered, TraceQuery, TraceReceived, TraceRun};
+use super::dead_letters;
+use super::gateway::GatewayError;
+use crate::trace::{self, Places, Run};
+
+/// What is known about the event of this id.
+pub(super) async fn find(
+    places: &Places,
+    id: &str,
+    query: &TraceQuery,
+) -> Result<Trace, GatewayError> {
+    let since = query.since.as_deref().map(instant).transpose()?;
+    let traced = trace::find(places, id, since)
+        .await
+        .map_err(GatewayError::Failed)?;
+    if traced.received.is_empty() && traced.delivered.is_empty() && traced.dead.is_empty() {
+        return Err(GatewayError::NotFound(format!(
+            "nothing is known of an event `{id}`: neither the journal, nor an embedded log, nor the dead letters hold it now"
+        )));
+    }
+    let received = traced.received.into_iter().map(|one| TraceReceived {
+        source: one.event.source.to_string(),
+        kind: one.event.event_type.to_string(),
+        recorded: one.event.recorded.to_string(),
+        replayid: one.event.replayid.map(|id| id.to_string()),
+        lane: one.lane.to_string(),
+        position: one.position,
+        waits: one.waits,
+        runs: one.runs.iter().map(run).collect(),
+    });
+    let delivered = traced.delivered.into_iter().map(|one| TraceDelivered {
+        source: one.event.source.to_string(),
+        kind: one.event.event_type.to_string(),
+        recorded: one.event.recorded.to_string(),
+        replayid: one.event.replayid.map(|id| id.to_string()),
+        sink: one.sink.to_string(),
+        topic: one.topic.to_string(),
+        lane: one.lane.to_string(),
+        position: one.position,
+        delivered: one.at.to_string(),
+        run: one.run.as_ref().map(run),
+    });
+    Ok(Trace {
+        id: id.to_owned(),
+        received: received.collect(),
+        delivered: delivered.collect(),
+        dead_letters: traced
+            .dead
+            .iter()
+            .map(|kept| dead_letters::shown(kept, false))
+            .collect(),
+    })
+}
+
+fn run(run: &Run) -> TraceRun {
+    let instant = |ms| Timestamp::from_millisecond(ms).map(|instant| instant.to_string());
+    TraceRun {
+        sink: run.sink.to_string(),
+        batches: run.batches,
+        events: run.events,
+        attempts: run.attempts,
+        refused: run.refused,
+        begun: instant(run.begun_ms).unwrap_or_default(),
+        durable: instant(run.durable_ms).unwrap_or_default(),
+    }
+}
+
+fn instant(text: &str) -> Result<Timestamp, GatewayError> {
+    text.parse().map_err(|_| {
+        GatewayError::Invalid(format!(
+            "`{text}` is no instant: write one like 2026-01-31T08:00:00Z"
+        ))
+    })
+}

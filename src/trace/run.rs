@@ -1,0 +1,45 @@
+//! A stretch of a lane's batches on their way into one sink.
+
+use headgate_sdk::Str;
+use serde::{Deserialize, Serialize};
+
+/// Batches that became durable, or whose refused records became dead letters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The lane.
+    pub lane: Str,
+    /// The sink.
+    pub sink: Str,
+    /// The number of the first batch on its lane.
+    pub first: u64,
+    /// The number of the last.
+    pub last: u64,
+    /// How many batches.
+    pub batches: u64,
+    /// How many events.
+    pub events: u64,
+    /// How often they were sent; more than one only for a batch on its own.
+    pub attempts: u32,
+    /// How many events the sink refused.
+    pub refused: u64,
+    /// When the first was sent for the first time, milliseconds since 1970.
+    pub begun_ms: i64,
+    /// When the last became durable.
+    pub durable_ms: i64,
+}
+
+impl Run {
+    /// Takes what followed into the same entry, if both went smoothly; tells whether it did.
+    pub(super) fn take(&mut self, next: &Self) -> bool {
+        let smooth = |run: &Self| run.attempts == 1 && run.refused == 0;
+        if self.lane != next.lane || self.sink != next.sink || !smooth(self) || !smooth(next) {
+            return false;
+        }
+        self.last = next.last;
+        self.batches += next.batches;
+        self.events += next.events;
+        self.begun_ms = self.begun_ms.min(next.begun_ms);
+        self.durable_ms = self.durable_ms.max(next.durable_ms);
+        true
+    }
+}
