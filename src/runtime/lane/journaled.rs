@@ -107,6 +107,12 @@ pub(super) struct Feeder {
     pub(super) closed: CancellationToken,
     /// The gateway stops: what is in the journal stays there.
     pub(super) stop: CancellationToken,
+    /// Up to where the lane was delivered before.
+    pub(super) delivered: u64,
+    /// The last record that was fed.
+    pub(super) fed: u64,
+    /// Up to where the journal was let go.
+    pub(super) released: u64,
 }
 
 enum Next {
@@ -117,11 +123,13 @@ enum Next {
 }
 
 impl Feeder {
-    /// Feeds until the lane is closed and drained, or the gateway stops.
+    /// Feeds until the lane is closed, drained and released, or the gateway stops: nobody else would let go of its last records.
     pub(super) async fn run(mut self) {
         let mut closed = false;
+        // What was delivered before a crash may never have been released.
+        self.release_up_to(self.delivered);
         loop {
-            if closed && self.reader.is_drained() {
+            if closed && self.reader.is_drained() && self.released >= self.fed {
                 return;
             }
             let next = self.next(closed).await;
@@ -156,8 +164,17 @@ impl Feeder {
 
     fn release(&mut self) {
         let durable = self.progress.now().durable;
+        self.release_up_to(durable);
+    }
+
+    fn release_up_to(&mut self, durable: u64) {
         let indexed = *self.indexed.borrow_and_update();
-        self.journal.release(&self.id, durable.min(indexed));
+        let up_to = durable.min(indexed);
+        if up_to <= self.released {
+            return;
+        }
+        self.released = up_to;
+        self.journal.release(&self.id, up_to);
         crate::failpoint::reach("journal-released");
     }
 
@@ -186,6 +203,7 @@ impl Feeder {
             room = room => room,
         };
         let Ok(room) = room else { return false };
+        self.fed = last;
         let submission = Submission {
             number: last,
             batch,

@@ -317,6 +317,9 @@ impl SourceLanes {
             indexed: shared.indexer.indexed(),
             closed,
             stop: shared.stop.clone(),
+            delivered: cursor.unwrap_or(0),
+            fed: 0,
+            released: 0,
         };
         shared.tasks.spawn(feeder.run());
     }
