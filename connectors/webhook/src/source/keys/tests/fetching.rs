@@ -188,7 +188,11 @@ async fn only_a_short_prompt_direct_answer_over_tls_is_believed() {
         assert!(error.contains(wanted), "{reply:?}: {error}");
         assert!(remote.lookup(&request("a")).is_none());
     }
-    assert_eq!(vendor.asked().len(), 5, "a redirect is not followed");
+    let followed = vendor
+        .asked()
+        .into_iter()
+        .find(|asked| asked.contains("/other"));
+    assert_eq!(followed, None, "a redirect is not followed");
     let plain = KeyRequest {
         url: "http://keys.example.com/jwks.json".into(),
         ..request("a")
