@@ -64,6 +64,19 @@ impl Offline {
         async move { Err(GatewayError::NotRunning { address }) }.boxed()
     }
 
+    /// The checkpoints, with those that the embedded logs hold and the index does not: a gateway that was killed leaves some. What
+    /// is set on top of them is what the next start finds.
+    async fn present_checkpoints(&self) -> Result<&Checkpoints, GatewayError> {
+        for (name, kind) in &self.outline.sinks {
+            if kind == "log" {
+                let log = self.open_log(Some(name)).await?;
+                let caught_up = log.catch_up(&name.as_str().into(), &self.checkpoints).await;
+                caught_up.map_err(|error| GatewayError::Failed(error.to_string()))?;
+            }
+        }
+        Ok(&self.checkpoints)
+    }
+
     async fn open_dead_letters(&self) -> Result<DeadLetterStore, GatewayError> {
         let folder = self.data_dir.dead_letters();
         let max_bytes = self.outline.globals.limits.dead_letters.bytes();
@@ -192,7 +205,7 @@ impl Gateway for Offline {
     }
 
     fn checkpoints<'a>(&'a self, source: Option<&'a str>) -> Answer<'a, Vec<Checkpoint>> {
-        stored::list(&self.checkpoints, source).boxed()
+        async move { stored::list(self.present_checkpoints().await?, source).await }.boxed()
     }
 
     fn entries<'a>(&'a self, query: &'a EntriesQuery) -> Answer<'a, Entries> {
@@ -200,7 +213,7 @@ impl Gateway for Offline {
     }
 
     fn set_checkpoint<'a>(&'a self, new: &'a NewPosition) -> Answer<'a, ()> {
-        stored::set(&self.checkpoints, new).boxed()
+        async move { stored::set(self.present_checkpoints().await?, new).await }.boxed()
     }
 
     fn reload(&self) -> Answer<'_, Reloaded> {

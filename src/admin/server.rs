@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::api::Journal;
 use super::gateway::Gateway;
 use super::openapi::openapi;
 use super::problem::problem;
@@ -56,10 +57,19 @@ pub(super) fn app(
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .with_state(Arc::clone(&gateway));
-    let figures = Router::new().route(
-        "/metrics",
-        get(async move |State(()): State<()>| render(&metrics)),
-    );
+    let figures = Router::new()
+        .route(
+            "/metrics",
+            get(async move |State(gateway): State<Shared>| {
+                let journal = gateway
+                    .status()
+                    .await
+                    .ok()
+                    .and_then(|status| status.journal);
+                render(metrics.render() + &journal.map_or_else(String::new, of_journal))
+            }),
+        )
+        .with_state(Arc::clone(&gateway));
     let document = Router::new().route("/api/v1/openapi.json", get(async || Json(openapi())));
     Router::new()
         .merge(health)
@@ -95,15 +105,29 @@ async fn ready(State(gateway): State<Shared>) -> Response {
     }
 }
 
-fn render(metrics: &PrometheusHandle) -> Response {
-    (
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        metrics.render(),
-    )
-        .into_response()
+fn render(figures: String) -> Response {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], figures).into_response()
+}
+
+/// The journal's figures, taken when somebody asks.
+fn of_journal(journal: Journal) -> String {
+    let oldest = journal
+        .oldest_undelivered
+        .and_then(|oldest| oldest.parse::<jiff::Timestamp>().ok());
+    let age = oldest.map_or(0.0, |oldest| {
+        jiff::Timestamp::now()
+            .duration_since(oldest)
+            .as_secs_f64()
+            .max(0.0)
+    });
+    let gauge = |name: &str, value: &dyn std::fmt::Display| {
+        format!("# TYPE headgate_journal_{name} gauge\nheadgate_journal_{name} {value}\n\n")
+    };
+    gauge("bytes", &journal.bytes)
+        + &gauge("capacity_bytes", &journal.capacity_bytes)
+        + &gauge("oldest_undelivered_seconds", &age)
+        + &gauge("corruptions", &journal.corruptions)
 }
 
 /// A page in an operator's browser must not be able to control a gateway on the same machine.

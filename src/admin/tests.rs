@@ -39,6 +39,12 @@ impl Gateway for Scripted {
         let status = Status {
             ready: !self.not_ready,
             sources: vec![source],
+            journal: Some(Journal {
+                bytes: 67,
+                capacity_bytes: 100,
+                oldest_undelivered: Some("2026-01-31T00:00:00Z".to_owned()),
+                corruptions: 0,
+            }),
             ..Status::default()
         };
         async move { Ok(status) }.boxed()
@@ -351,7 +357,16 @@ async fn health_readiness_and_figures() {
         ready.starts_with("HTTP/1.0 503") && ready.contains("expires soon"),
         "{ready}"
     );
-    assert!(get("/metrics").await.starts_with("HTTP/1.0 200"));
+    let figures = get("/metrics").await;
+    assert!(figures.starts_with("HTTP/1.0 200"), "{figures}");
+    assert!(
+        figures.contains("\nheadgate_journal_bytes 67\n"),
+        "{figures}"
+    );
+    let age = figures
+        .lines()
+        .find_map(|line| line.strip_prefix("headgate_journal_oldest_undelivered_seconds "));
+    assert!(age.unwrap().parse::<f64>().unwrap() > 0.0, "{figures}");
     let document = get("/api/v1/openapi.json").await;
     assert!(document.contains("\"openapi\":\"3.1.0\""), "{document}");
     let missing = get("/api/v1/nope").await;

@@ -10,6 +10,7 @@ use headgate_sdk::command::{AccessError, GatewayAccess};
 use headgate_sdk::control::ControlError;
 use headgate_sdk::{LaneId, Str};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::exit::Failure;
 use crate::admin::{Client, EntriesQuery, Gateway, GatewayError, Offline};
@@ -27,15 +28,24 @@ pub(super) async fn gateway(file: &Path) -> Result<Box<dyn Gateway>, Failure> {
     Ok(Box::new(opened?))
 }
 
-/// What connectors' own commands get: the gateway, looked for only when they ask.
+/// What connectors' own commands get: the gateway, looked for when they first ask and kept to their end, since what is open cannot be
+/// opened again beside itself.
 pub(super) struct Access<'a> {
-    pub(super) file: &'a Path,
+    file: &'a Path,
+    gateway: OnceCell<Box<dyn Gateway>>,
 }
 
-impl Access<'_> {
-    async fn gateway(&self) -> Result<Box<dyn Gateway>, AccessError> {
-        gateway(self.file)
-            .await
+impl<'a> Access<'a> {
+    /// Access to the gateway of the configuration in `file`.
+    pub(super) fn new(file: &'a Path) -> Self {
+        let gateway = OnceCell::new();
+        Self { file, gateway }
+    }
+
+    async fn gateway(&self) -> Result<&dyn Gateway, AccessError> {
+        let found = self.gateway.get_or_try_init(|| gateway(self.file)).await;
+        found
+            .map(AsRef::as_ref)
             .map_err(|failure| AccessError::Io(failure.message.unwrap_or_default()))
     }
 }

@@ -52,13 +52,30 @@ impl Failure {
 
     /// Says it and gives the exit code.
     pub(super) fn exit(self) -> ExitCode {
-        if let Some(message) = self.message {
+        self.say();
+        ExitCode::from(self.code)
+    }
+
+    /// Says it, unless that was done.
+    pub(super) fn say(&self) {
+        if let Some(message) = &self.message {
             let _closed = io::Write::write_all(
                 &mut io::stderr(),
                 format!("headgate: {message}\n").as_bytes(),
             );
         }
-        ExitCode::from(self.code)
+    }
+
+    /// The end of several things that were done one after the other, each of which has said for itself what is wrong.
+    pub(super) fn worst(ends: impl IntoIterator<Item = Done>) -> Done {
+        let code = ends.into_iter().filter_map(Result::err);
+        match code.map(|failure| failure.code).max() {
+            None => Ok(()),
+            Some(code) => Err(Self {
+                code,
+                message: None,
+            }),
+        }
     }
 
     /// From what a connector's command says.

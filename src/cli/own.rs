@@ -29,9 +29,7 @@ pub(super) fn find(matches: &ArgMatches) -> Option<(Registration, &ArgMatches)> 
 /// Runs a connector's command.
 pub(super) async fn run(connector: Registration, matches: &ArgMatches, context: &Context) -> Done {
     let sources = || sources(&context.file, connector);
-    let access = Access {
-        file: &context.file,
-    };
+    let access = Access::new(&context.file);
     let cx = CommandContext {
         sources: &sources,
         gateway: &access,

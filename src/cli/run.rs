@@ -17,6 +17,7 @@ use super::access::from_here;
 use super::exit::{Done, FAILED, Failure};
 use crate::admin::{self, Running};
 use crate::config::{Config, Loader};
+use crate::http::ListenError;
 use crate::runtime::Gateway;
 
 /// What decides how much is logged: a level, or levels by target.
@@ -42,7 +43,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Done {
     let mut signals = Signals::new()?;
     let listen = config.globals.admin.listen;
     let listener = TcpListener::bind(listen).await.map_err(|error| {
-        Failure::failed(format!("cannot listen on {listen} (`admin.listen`): {error}; stop what listens there, or write another address"))
+        Failure::failed(ListenError::new("admin.listen", listen, error).to_string())
     })?;
 
     let deadline = config.globals.limits.shutdown.get();

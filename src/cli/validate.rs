@@ -2,13 +2,13 @@
 
 use super::exit::{Done, Failure};
 use super::output::Colour;
-use super::{Context, own};
+use super::{Context, kafka, own};
 use crate::config::{Config, Loader};
 use crate::connectors::registry;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Also ask the servers that the sources read from, with each connector's `check`.
+    /// Also ask the servers: those that the sources read from, with each connector's `check`, and those of the sinks.
     #[arg(long)]
     connect: bool,
 }
@@ -46,9 +46,9 @@ fn count(n: usize, what: &str) -> String {
     }
 }
 
-/// Runs `check` of every connector that has one and is used. Goes on after a failure, and ends with the worst.
+/// Runs `check` of every connector that has one and is used, then asks the sinks. Goes on after a failure, and ends with the worst.
 async fn connect(config: &Config, context: &Context) -> Done {
-    let mut worst: Option<Failure> = None;
+    let mut ends = Vec::new();
     for connector in registry() {
         let used = config
             .sources
@@ -62,11 +62,11 @@ async fn connect(config: &Config, context: &Context) -> Done {
         let matches = command
             .try_get_matches_from([connector.name, "check"])
             .map_err(|error| Failure::usage(error.to_string()))?;
-        if let Err(failure) = own::run(*connector, &matches, context).await
-            && worst.as_ref().is_none_or(|worst| worst.code < failure.code)
-        {
-            worst = Some(failure);
-        }
+        let end = own::run(*connector, &matches, context).await;
+        ends.push(end.inspect_err(Failure::say));
     }
-    worst.map_or(Ok(()), Err)
+    for configured in &config.sinks {
+        ends.extend(kafka::check(configured, context).await);
+    }
+    Failure::worst(ends)
 }

@@ -279,6 +279,16 @@ impl<'a> Loader<'a> {
             .chain(short)
             .filter_map(|(name, at, node)| {
                 let (common, kind, keys) = split::<sink::Common>(node.to_json());
+                if !judge.is_clean(&at) {
+                    judge.rest(&at, |keys| {
+                        let (_, kind, keys) = split::<sink::Common>(keys);
+                        let kind = Json::Object(Map::from_iter([(kind, keys)]));
+                        serde_json::from_value::<sink::Kind>(kind)
+                            .map(|kind| kind.problems())
+                            .unwrap_or_default()
+                    });
+                    return None;
+                }
                 let common = judge.typed(&at, common)?;
                 let kind: sink::Kind =
                     judge.typed_under(&at, 1, Json::Object(Map::from_iter([(kind, keys)])))?;
@@ -319,17 +329,28 @@ impl<'a> Loader<'a> {
             .connectors
             .iter()
             .find(|known| Some(known.name) == node.get("type").and_then(Node::text))?;
+        let name = Str::from(name);
+        let problems = |keys: Json, common: &SourceCommon| {
+            let unknown = Str::new_static("unknown");
+            let info = globals.source_info(&name, common, connector.name, &unknown);
+            let found = (connector.build)(keys, &info).err();
+            let found = found.map(|BuildError { problems }| problems);
+            let found = found.unwrap_or_default().into_iter();
+            found
+                .map(|problem| (problem.pointer, problem.message))
+                .collect::<Vec<_>>()
+        };
+        if !judge.is_clean(at) {
+            judge.rest(at, |keys| {
+                let (common, _, keys) = split::<SourceCommon>(keys);
+                problems(keys, &serde_json::from_value(common).unwrap_or_default())
+            });
+            return None;
+        }
         let (common, _, keys) = split::<SourceCommon>(node.to_json());
         let common: SourceCommon = judge.typed(at, common)?;
-        let name = Str::from(name);
-        let info = globals.source_info(&name, &common, connector.name, &Str::new_static("unknown"));
-        if let Err(BuildError { problems }) = (connector.build)(keys.clone(), &info) {
-            for problem in problems {
-                judge.value(
-                    &at.extend(&Pointer::from_json(&problem.pointer)),
-                    problem.message,
-                );
-            }
+        for (pointer, message) in problems(keys.clone(), &common) {
+            judge.value(&at.extend(&Pointer::from_json(&pointer)), message);
         }
         Some(Source {
             name,
@@ -337,6 +358,23 @@ impl<'a> Loader<'a> {
             connector,
             keys: Keys::new(keys),
         })
+    }
+}
+
+/// Takes away what is at `path`, lists as a whole, since their items are known by their place; true if that is all of `json`.
+fn take_out(json: &mut Json, path: &[String]) -> bool {
+    match (json, path) {
+        (_, []) | (Json::Array(_), _) => true,
+        (Json::Object(map), [key, rest @ ..]) => {
+            if map
+                .get_mut(key)
+                .is_some_and(|inside| take_out(inside, rest))
+            {
+                map.remove(key);
+            }
+            false
+        }
+        _ => false,
     }
 }
 
@@ -444,6 +482,39 @@ impl<'a> Judge<'a> {
             .mistakes
             .iter()
             .any(|(at, _)| at.starts_with(pointer) || pointer.starts_with(at))
+    }
+
+    /// Judges the rest of a part in which something is wrong: `problems` gets it without the mistakes, and what it finds counts
+    /// where nothing was found so far. First with the texts whose variables or secrets are missing, as they stand in the file;
+    /// then without them, for they may be the reason why it found nothing.
+    fn rest(&mut self, pointer: &Pointer, problems: impl Fn(Json) -> Vec<(String, String)>) {
+        for without_missing in [false, true] {
+            let found: Vec<_> = problems(self.sound(pointer, without_missing))
+                .into_iter()
+                .map(|(below, message)| (pointer.extend(&Pointer::from_json(&below)), message))
+                .filter(|(at, _)| self.is_clean(at))
+                .collect();
+            if !found.is_empty() {
+                found
+                    .iter()
+                    .for_each(|(at, message)| self.value(at, message));
+                return;
+            }
+        }
+    }
+
+    /// The part at `pointer` without what is wrong in it.
+    fn sound(&self, pointer: &Pointer, without_missing: bool) -> Json {
+        let mut json = self.root.find(pointer).node.to_json();
+        for (at, _) in &self.mistakes {
+            let missing = self.root.find(at).node.origin == Origin::Missing;
+            if let Some(below) = at.0.strip_prefix(pointer.0.as_slice())
+                && (without_missing || !missing)
+            {
+                let _all_of_it = take_out(&mut json, below);
+            }
+        }
+        json
     }
 
     fn mistake(&mut self, pointer: &Pointer, place: Place, message: String) {

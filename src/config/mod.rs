@@ -34,7 +34,7 @@ pub use error::{ConfigError, Finding};
 pub use load::{DEFAULT_FILE, LoadError, Loaded, Loader, Outline, json_pointer};
 pub use model::{
     Admin, Config, DEFAULT_PIPELINE, DEFAULT_SINK, Globals, Http, Keys, Limits, Sink, Source,
-    SourceCommon, Topics,
+    SourceCommon,
 };
 pub use reference::{connector_page, reference_page};
 pub use schema::schema;

@@ -48,7 +48,7 @@ pub struct Source {
 }
 
 /// A configured sink.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sink {
     /// Its name.
     pub name: Str,
@@ -63,7 +63,7 @@ pub struct Sink {
 pub struct Keys(serde_json::Value);
 
 impl Keys {
-    pub(super) fn new(keys: serde_json::Value) -> Self {
+    pub(crate) fn new(keys: serde_json::Value) -> Self {
         Self(keys)
     }
 
@@ -130,9 +130,6 @@ pub struct Globals {
     /// stored in `data_dir`; another number is refused).
     #[serde(default)]
     pub shards: Option<NonZeroU16>,
-    /// What Headgate may do about topics.
-    #[serde(default)]
-    pub topics: Topics,
     /// Where payloads are kept that events only refer to.
     #[serde(default)]
     pub claim_check: ClaimCheck,
@@ -186,7 +183,6 @@ impl Default for Globals {
             http: Http::default(),
             admin: Admin::default(),
             shards: None,
-            topics: Topics::default(),
             claim_check: ClaimCheck::default(),
             limits: Limits::default(),
             trace: crate::trace::Config::default(),
@@ -246,40 +242,8 @@ impl Default for Admin {
     }
 }
 
-/// What Headgate may do about topics.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Topics {
-    /// Topics that Headgate creates when an event is routed to them: names, with `*` for any characters. An event for a topic
-    /// that does not exist and matches none of these becomes a dead letter.
-    #[serde(default = "Topics::default_create")]
-    pub create: Vec<String>,
-    /// How many topics it creates at most, so that a template filled from events cannot flood the broker.
-    #[serde(default = "Topics::default_max")]
-    pub max: u32,
-}
-
-impl Topics {
-    fn default_create() -> Vec<String> {
-        vec!["*".to_owned()]
-    }
-
-    fn default_max() -> u32 {
-        1_000
-    }
-}
-
-impl Default for Topics {
-    fn default() -> Self {
-        Self {
-            create: Self::default_create(),
-            max: Self::default_max(),
-        }
-    }
-}
-
 /// Bounds on memory, size and time.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// How much a lane may have under way, sent but not yet durable; beyond it, the lane's source waits.

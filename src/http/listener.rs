@@ -47,7 +47,7 @@ impl Listener {
     /// # Errors
     /// [`ListenError`] if the port is in use or may not be bound.
     pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        let failed = |source| ListenError { address, source };
+        let failed = |source| ListenError::new("http.listen", address, source);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self {
@@ -196,10 +196,59 @@ async fn converse(
 
 /// A port cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {address}: {source}; stop what uses the port, or configure another `listen:`"
-)]
+#[error("cannot listen on {address} (`{key}`): {source}; {}", remedy(source))]
 pub struct ListenError {
+    /// The key that names the address.
+    key: &'static str,
     address: SocketAddr,
     source: io::Error,
+}
+
+impl ListenError {
+    /// What was met when `address` was bound, which `key` names.
+    pub(crate) fn new(key: &'static str, address: SocketAddr, source: io::Error) -> Self {
+        Self {
+            key,
+            address,
+            source,
+        }
+    }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "stop what listens there, or write another address",
+        io::ErrorKind::AddrNotAvailable => {
+            "write an address that this machine has, `0.0.0.0` for all of them"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "write a port of 1024 or more, or give the program the capability CAP_NET_BIND_SERVICE"
+        }
+        _ => "write another address",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_has_its_remedy() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        let told =
+            |kind: io::ErrorKind| ListenError::new("http.listen", address, kind.into()).to_string();
+        insta::assert_snapshot!(
+            [
+                told(io::ErrorKind::AddrInUse),
+                told(io::ErrorKind::AddrNotAvailable),
+                told(io::ErrorKind::PermissionDenied),
+            ]
+            .join("\n"),
+            @r"
+            cannot listen on 127.0.0.1:80 (`http.listen`): address in use; stop what listens there, or write another address
+            cannot listen on 127.0.0.1:80 (`http.listen`): address not available; write an address that this machine has, `0.0.0.0` for all of them
+            cannot listen on 127.0.0.1:80 (`http.listen`): permission denied; write a port of 1024 or more, or give the program the capability CAP_NET_BIND_SERVICE
+            "
+        );
+    }
 }

@@ -241,6 +241,33 @@ async fn a_cursor_beyond_a_lost_end_skips_nothing_that_comes_later() {
 }
 
 #[tokio::test]
+async fn a_restart_after_a_crash_reads_no_more_when_more_is_kept() {
+    let mut read_at_start = Vec::new();
+    for records in [100, 500] {
+        let files = SimFiles::new();
+        let journal = open(&files);
+        // Nobody is done with anything: all of it stays.
+        for n in 0..records {
+            put(&journal, &lane("a/"), n).await;
+        }
+        assert!(journal.stats().segments as u64 > records / 60);
+        files.cut();
+        drop(journal);
+        let files = files.after_cut(&mut Rng::new(1));
+        let before = files.bytes_read();
+        let journal = open(&files);
+        read_at_start.push(files.bytes_read() - before);
+        let lanes = journal.lanes();
+        assert_eq!((lanes[0].pending_from, lanes[0].last), (Some(1), records));
+    }
+    // The last segment and the index, each at most twice.
+    assert!(
+        read_at_start.iter().all(|read| *read < 3 * (16 << 10)),
+        "{read_at_start:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_scan_sees_all_lanes() {
     let files = SimFiles::new();
     let journal = open(&files);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::{Notify, watch};
@@ -62,6 +62,8 @@ pub(super) struct Pending {
     pub(super) released: Sequence,
     pub(super) must_recycle: bool,
     pub(super) must_roll: bool,
+    /// When the disk last had no room, and the error; `None` once something was written again.
+    pub(super) no_space: Option<(Instant, SegmentError)>,
     pub(super) state: State,
 }
 
@@ -83,6 +85,7 @@ impl Pending {
             released: 0,
             must_recycle: false,
             must_roll: false,
+            no_space: None,
             state: State::Running,
         }
     }
@@ -275,6 +278,10 @@ impl<O: Observer> Committer<O> {
         skip_to: Sequence,
     ) -> Result<(), SegmentError> {
         let outcome = self.write(frame, skip_to);
+        self.shared.pending.lock().no_space = match &outcome {
+            Err(error @ SegmentError::NoSpace { .. }) => Some((Instant::now(), error.clone())),
+            _ => None,
+        };
         group.complete(outcome.clone());
         outcome.map(|_| ())
     }

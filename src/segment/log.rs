@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::{Notify, watch};
@@ -19,6 +20,9 @@ use super::reader::Reader;
 use super::recovery::{RecoveryReport, recover};
 use super::tail::Tail;
 use super::{SegmentError, Sequence};
+
+/// How long a full disk shows after it refused something.
+const NO_SPACE_LASTS: Duration = Duration::from_secs(10);
 
 /// An open log. Dropping it commits what is pending and stops the committer.
 pub struct SegmentLog {
@@ -300,10 +304,15 @@ impl SegmentLog {
     }
 
     /// Whether appends can succeed; the error that they get otherwise. A full log fails only when not even an empty
-    /// segment is left.
+    /// segment is left; a full disk for some seconds after it refused something, so that somebody tries again.
     pub fn health(&self) -> Result<(), SegmentError> {
         let pending = self.shared.pending.lock();
         pending.check(&self.shared.options)?;
+        if let Some((when, error)) = &pending.no_space
+            && when.elapsed() < NO_SPACE_LASTS
+        {
+            return Err(error.clone());
+        }
         if pending.segments_left == 0 && pending.open_left < (FRAME_HEADER_BYTES as u64) * 2 {
             return Err(SegmentError::Full {
                 log: self.shared.options.name,

@@ -58,6 +58,7 @@ struct Disk {
     operations_left: Option<u64>,
     fault: Option<Fault>,
     allocated_max: Option<u64>,
+    bytes_read: u64,
     off: bool,
 }
 
@@ -123,6 +124,11 @@ impl SimFiles {
 
     pub(crate) fn limit_allocation(&self, bytes: Option<u64>) {
         self.disk.lock().allocated_max = bytes;
+    }
+
+    /// How much was read from files so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.disk.lock().bytes_read
     }
 
     pub(crate) fn is_off(&self) -> bool {
@@ -336,12 +342,13 @@ impl LogFile for SimFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let disk = self.disk.lock();
+        let mut disk = self.disk.lock();
         disk.check()?;
         let content = &disk.inodes[self.inode].content;
         let from = (offset as usize).min(content.len());
         let length = buffer.len().min(content.len() - from);
         buffer[..length].copy_from_slice(&content[from..from + length]);
+        disk.bytes_read += length as u64;
         Ok(length)
     }
 

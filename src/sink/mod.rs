@@ -10,6 +10,7 @@
 mod accepted;
 mod batch;
 pub mod buffer;
+mod check;
 pub mod config;
 pub mod kafka;
 pub mod log;
@@ -18,6 +19,7 @@ pub mod stdout;
 
 pub use accepted::{Accepted, Outcome, Rejection, SinkError};
 pub use batch::{Checkpoint, Record, SinkBatch};
+pub use check::check;
 pub use config::{Common, Kind};
 pub use open::open;
 

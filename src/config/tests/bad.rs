@@ -200,6 +200,36 @@ sources:
 }
 
 #[test]
+fn one_mistake_hides_no_other_in_its_section() {
+    let text = r#"
+sources:
+  a: { type: push, secrets: [x], timeout: 5, verify: { alg: hmac, header: '' } }
+  b: { type: push, secrets: ["${NOPE}"], verify: { alg: hmac, header: '' } }
+  c: { type: push, secrets: "${NOPE}", scheme: stripe, verify: { alg: token, token: x } }
+  d: { type: push, secrets: [''], tenant: '!', scheme: stripe, verify: { alg: token, token: x } }
+  e: { type: pull, url: x, tables: [y], tabels: [z] }
+  f: { type: pull, url: "${NOPE}", tabels: [z] }
+sinks:
+  main: { type: kafka, brokers: "localhost:9092,", lingr: 5ms }
+"#;
+    insta::assert_snapshot!(told(text), @r"
+        headgate.yaml:3:43: sources.a.timeout: `5` has no unit; write for example `5s` for seconds or `5m` for minutes
+        headgate.yaml:3:75: sources.a.verify.header: the header's name is empty; write for example `x-signature`
+        headgate.yaml:4:30: sources.b.secrets[0]: the environment variable `NOPE` is not set; export it, or give a default with `${NOPE:-…}`
+        headgate.yaml:4:71: sources.b.verify.header: the header's name is empty; write for example `x-signature`
+        headgate.yaml:5:29: sources.c.secrets: the environment variable `NOPE` is not set; export it, or give a default with `${NOPE:-…}`
+        headgate.yaml:6:30: sources.d.secrets[0]: the secret is empty; a secret that everybody knows protects nothing
+        headgate.yaml:6:43: sources.d.tenant: `!` does not fit: a tenant is made of letters, digits, `.`, `-` and `_`, starts with a letter or digit, and has at most 63 characters
+        headgate.yaml:7:25: sources.e.url: is not the URL of a database; write `db://…`
+        headgate.yaml:7:41: sources.e.tabels: unknown key; did you mean `tables`?
+        headgate.yaml:8:25: sources.f.url: the environment variable `NOPE` is not set; export it, or give a default with `${NOPE:-…}`
+        headgate.yaml:8:36: sources.f.tabels: unknown key; did you mean `tables`?
+        headgate.yaml:10:33: sinks.main.brokers: `` is not `host:port`; write for example `localhost:9092`
+        headgate.yaml:10:52: sinks.main.lingr: unknown key; did you mean `linger`?
+        ");
+}
+
+#[test]
 fn across_sections() {
     let text = r#"
 http: { listen: 0.0.0.0:9600 }

@@ -13,8 +13,7 @@ data_dir: ./state
 http: { listen: 127.0.0.1:8081 }
 admin: { listen: "${PORT}" }
 shards: 4
-topics: { create: ["acme.*"], max: 50 }
-limits: { lane_in_flight: 16MiB, shutdown: 10s }
+limits: { lane_in_flight: 16MiB, shutdown: 10s, journal: 2GB }
 sources:
   github: { type: push, secrets: ["${SECRET}", "${ABSENT:-fallback}", "file:/run/secrets/key"], max_body: 1MB }
   crm:
@@ -41,6 +40,7 @@ fn reads_every_section() {
     assert_eq!(config.globals.group, "acme-events");
     assert_eq!(config.globals.admin.listen.port(), 9000);
     assert_eq!(config.globals.limits.lane_in_flight.bytes(), 16 << 20);
+    assert_eq!(config.globals.limits.journal.bytes(), 2_000_000_000);
     let names: Vec<_> = config
         .sources
         .iter()

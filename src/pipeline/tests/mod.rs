@@ -1,5 +1,6 @@
 //! Whole stacks against scripted sinks.
 
+mod buffer;
 mod outage;
 mod readiness;
 pub(crate) mod scripted;

@@ -31,6 +31,8 @@ pub(crate) enum Script {
     Reject(usize),
     /// Answers only after [`ScriptedSink::let_go`].
     Hold,
+    /// Writes nothing and ends whoever called, as a bug does.
+    Panic,
 }
 
 /// A record that was written.
@@ -123,6 +125,19 @@ impl ScriptedSink {
         self.inner.written.lock().clone()
     }
 
+    /// Waits until the sink was given so many batches.
+    pub(crate) async fn wait_for_calls(&self, count: usize) {
+        while self.inner.calls.lock().len() < count {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Answers the first batch that is held.
+    pub(crate) fn let_go_of_one(&self) {
+        let held = self.inner.held.lock().remove(0);
+        held.send(Outcome::Durable).unwrap();
+    }
+
     /// Answers everything that is held, and holds nothing any more.
     pub(crate) fn let_go(&self) {
         self.inner.script.lock().clear();
@@ -161,6 +176,7 @@ impl Inner {
         let script = self.script.lock().pop_front().unwrap_or(Script::Write);
         let refused = match script {
             Script::Fail => return Accepted::known(Outcome::Retriable(SinkError::new("scripted"))),
+            Script::Panic => panic!("scripted"),
             Script::Reject(index) => Some(index),
             Script::Write | Script::Hold => None,
         };
@@ -184,7 +200,7 @@ impl Inner {
                 reason: "scripted".into(),
                 message: "scripted".into(),
             }])),
-            Script::Write | Script::Fail => Accepted::known(Outcome::Durable),
+            Script::Write | Script::Fail | Script::Panic => Accepted::known(Outcome::Durable),
         }
     }
 }

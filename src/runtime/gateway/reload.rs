@@ -108,18 +108,38 @@ fn fixed_key_that_changed(old: &Config, new: &Config) -> Option<String> {
         ("public_url", a.public_url != b.public_url),
         ("data_dir", a.data_dir != b.data_dir),
         ("http.listen", a.http.listen != b.http.listen),
+        ("http.tls", a.http.tls != b.http.tls),
         ("admin.listen", a.admin.listen != b.admin.listen),
         ("shards", a.shards != b.shards),
-        (
-            "claim_check",
-            format!("{:?}", a.claim_check) != format!("{:?}", b.claim_check),
-        ),
-        (
-            "sinks",
-            format!("{:?}", old.sinks) != format!("{:?}", new.sinks),
-        ),
+        ("limits", a.limits != b.limits),
+        ("claim_check", a.claim_check != b.claim_check),
+        ("sinks", old.sinks != new.sinks),
     ];
     changed
         .into_iter()
         .find_map(|(key, changed)| changed.then(|| key.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Loader;
+
+    /// What is not shown must still be compared.
+    #[test]
+    fn a_new_secret_needs_a_restart() {
+        let with = |password: &str, key: &str| {
+            let text = format!(
+                "claim_check: {{ s3: {{ bucket: abc, access_key_id: a, secret_access_key: {key} }} }}\nsinks:\n  main: {{ type: kafka, brokers: \"k:9092\", sasl: {{ mechanism: PLAIN, username: u, password: {password} }} }}\n"
+            );
+            let loaded = Loader::new().read(Path::new("headgate.yaml"), &text);
+            loaded.unwrap_or_else(|error| panic!("{error}")).config
+        };
+        let changed = |new: Config| fixed_key_that_changed(&with("a", "a"), &new);
+        assert_eq!(changed(with("a", "a")), None);
+        assert_eq!(changed(with("b", "a")).as_deref(), Some("sinks"));
+        assert_eq!(changed(with("a", "b")).as_deref(), Some("claim_check"));
+    }
 }

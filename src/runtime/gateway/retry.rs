@@ -145,10 +145,12 @@ impl Gateway {
         };
         let (_, never_paused) = watch::channel(false);
         let revoked = self.inner.stop.child_token();
-        let lanes = self
-            .inner
-            .lanes
-            .for_source(source.clone(), plan, never_paused, revoked);
+        // One that breaks off goes on at the next start.
+        let broken = watch::Sender::new(());
+        let lanes =
+            self.inner
+                .lanes
+                .for_source(source.clone(), plan, never_paused, revoked, broken);
         let name = format!("{kind}:{tenant}").into();
         let spec = LaneSpec {
             name,

@@ -144,6 +144,7 @@ impl Gateway {
         let plan = watch::Sender::new(plan);
         let paused = watch::Sender::new(false);
         let stop = inner.stop.child_token();
+        let broken = watch::Sender::new(());
         let supervisor = Supervisor {
             connector: source.connector,
             info: config.source_info(source, &inner.data_dir.identity().instance),
@@ -153,7 +154,9 @@ impl Gateway {
                 plan.subscribe(),
                 paused.subscribe(),
                 stop.clone(),
+                broken.clone(),
             ),
+            broken,
             http: Mounts::new(inner.router.clone()),
             admission,
             blobs: Arc::clone(&inner.blobs),

@@ -3,6 +3,8 @@
 //! `send` appends to the journal; a feeder reads the lane's records back, as far as its task has room, and releases what is
 //! durable. A lane that is held up holds segments of the journal, and nothing else.
 
+use std::{pin::pin, sync::Arc};
+
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use headgate_sdk::{
@@ -13,11 +15,8 @@ use headgate_sdk::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{pulled::unreadable, task::Submission};
-use crate::{
-    journal::{Entry, Journal, JournalError, LaneReader, Record},
-    runtime::Checkpoints,
-};
+use super::{entries::StoredEntries, task::Submission};
+use crate::journal::{Entry, Journal, JournalError, LaneReader, Record};
 
 /// The only kind of record that there is: a batch, see [`wire`].
 pub(super) const BATCH: u8 = 1;
@@ -28,7 +27,7 @@ const BATCH_BYTES: usize = 1 << 20;
 pub(super) struct Journaled {
     pub(super) id: LaneId,
     pub(super) journal: Journal,
-    pub(super) checkpoints: Checkpoints,
+    pub(super) entries: StoredEntries,
     pub(super) progress: Progress,
     /// Tells the feeder that no handle of the lane is left.
     pub(super) _closed: DropGuard,
@@ -66,19 +65,11 @@ impl LaneBackend for Journaled {
         after: Option<&'a str>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<(Str, Bytes)>, LaneError>> {
-        Box::pin(async move {
-            self.checkpoints
-                .entries(&self.id, prefix, after, limit)
-                .map_err(|error| unreadable(&self.id, &error))
-        })
+        self.entries.read(prefix, after, limit)
     }
 
     fn entry<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, LaneError>> {
-        Box::pin(async move {
-            self.checkpoints
-                .entry(&self.id, key)
-                .map_err(|error| unreadable(&self.id, &error))
-        })
+        self.entries.read_one(key)
     }
 }
 
@@ -98,7 +89,7 @@ pub(super) struct Feeder {
     pub(super) journal: Journal,
     pub(super) reader: LaneReader,
     pub(super) queue: mpsc::Sender<Submission>,
-    pub(super) room: std::sync::Arc<Semaphore>,
+    pub(super) room: Arc<Semaphore>,
     pub(super) capacity: usize,
     pub(super) progress: Progress,
     /// How far the lane's keyed entries are in the checkpoint store; nothing behind it may be released.
@@ -197,10 +188,19 @@ impl Feeder {
             }
         }
         let bytes = u32::try_from(batch.weight().min(self.capacity)).unwrap_or(u32::MAX);
-        let room = std::sync::Arc::clone(&self.room).acquire_many_owned(bytes);
-        let room = tokio::select! {
-            () = self.stop.cancelled() => return false,
-            room = room => room,
+        let mut waiting = pin!(Arc::clone(&self.room).acquire_many_owned(bytes));
+        let room = loop {
+            // What becomes durable meanwhile must not hold the journal's segments.
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return false,
+                changed = self.progress.changed() => match changed {
+                    Ok(_) => self.release(),
+                    Err(_) => return false,
+                },
+                Ok(()) = self.indexed.changed() => self.release(),
+                room = &mut waiting => break room,
+            }
         };
         let Ok(room) = room else { return false };
         self.fed = last;

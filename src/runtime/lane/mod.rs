@@ -5,9 +5,13 @@
 //! Lanes that can be read again feed the task directly ([`pulled`]); those that cannot go through the journal
 //! ([`journaled`]).
 //!
+//! A task that breaks off (a layer panicked, which is a bug) takes its lane with it: the source is restarted, opens the lane anew
+//! and goes on from the stored checkpoint.
+//!
 //! Invariants: at most one task per lane id; a lane is opened anew only after its last task has drained; progress never runs
 //! ahead of the stored checkpoint.
 
+mod entries;
 mod indexer;
 mod journaled;
 mod opener;

@@ -1,8 +1,8 @@
 //! Opens lanes, each once at a time.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use headgate_sdk::{
     Lane, LaneError, LaneId, LaneSpec, Replay, Str,
     lane::{LaneOpener, LaneParts, Progress, ProgressState, Restored},
@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    entries::{StoredEntries, unreadable},
     indexer::EntryIndexer,
     journaled::{Feeder, Journaled},
     pulled::Pulled,
@@ -75,6 +76,8 @@ struct SourceLanes {
     plan: watch::Receiver<Arc<PipelinePlan>>,
     paused: watch::Receiver<bool>,
     revoked: CancellationToken,
+    /// Told when a lane broke off.
+    broken: watch::Sender<()>,
 }
 
 impl LaneFactory {
@@ -126,7 +129,7 @@ impl LaneFactory {
         Ok(())
     }
 
-    /// What `source` opens its lanes with.
+    /// What `source` opens its lanes with. `broken` is told when one breaks off: the source must let go of all and open them anew.
     #[must_use]
     pub(crate) fn for_source(
         &self,
@@ -134,6 +137,7 @@ impl LaneFactory {
         plan: watch::Receiver<Arc<PipelinePlan>>,
         paused: watch::Receiver<bool>,
         revoked: CancellationToken,
+        broken: watch::Sender<()>,
     ) -> headgate_sdk::Lanes {
         headgate_sdk::Lanes::new(Arc::new(SourceLanes {
             factory: self.clone(),
@@ -141,6 +145,7 @@ impl LaneFactory {
             plan,
             paused,
             revoked,
+            broken,
         }))
     }
 
@@ -181,10 +186,7 @@ impl SourceLanes {
         let restored = shared
             .checkpoints
             .restored(&id)
-            .map_err(|error| LaneError::Store {
-                id: id.clone(),
-                message: error.to_string(),
-            })?;
+            .map_err(|error| unreadable(&id, &error))?;
         let restored = Restored {
             position: restored.and_then(|stored| stored.position),
         };
@@ -207,21 +209,21 @@ impl SourceLanes {
             shard: shared.identity.shard_of(id.as_str()),
         });
         self.spawn_task(&context, submissions, progress_sender, claim.disarm());
+        let entries = StoredEntries::new(id.clone(), shared.checkpoints.clone());
         let backend: Arc<dyn headgate_sdk::lane::LaneBackend> =
             if spec.replay == Replay::FromJournal {
                 self.spawn_feeder(&id, cursor, queue, progress.clone(), lane.closed.clone());
                 Arc::new(Journaled {
                     id: id.clone(),
                     journal: shared.journal.clone(),
-                    checkpoints: shared.checkpoints.clone(),
+                    entries,
                     progress: Progress::new(progress.clone()),
                     _closed: lane.closed.drop_guard(),
                 })
             } else {
                 let progress = Progress::new(progress.clone());
                 Arc::new(Pulled::new(
-                    id.clone(),
-                    shared.checkpoints.clone(),
+                    entries,
                     progress,
                     queue,
                     lane.closed.drop_guard(),
@@ -279,21 +281,34 @@ impl SourceLanes {
     ) {
         let shared = &self.factory.0;
         let priority = self.plan.borrow().priority;
+        let abandon = shared.abandon.child_token();
+        let stack = StackContext {
+            abandon: abandon.clone(),
+            ..shared.stack.clone()
+        };
         let task = LaneTask {
             lane: Arc::clone(lane),
             submissions,
             plan: self.plan.clone(),
-            deliver: stack::deliver(&lane.id, lane.shard, priority, &shared.stack),
-            stack: shared.stack.clone(),
+            deliver: stack::deliver(&lane.id, lane.shard, priority, &stack),
+            stack,
             checkpoints: shared.checkpoints.clone(),
             progress,
-            abandon: shared.abandon.clone(),
+            abandon: abandon.clone(),
             figures: LaneFigures::new(lane),
         };
+        let (id, broken) = (lane.id.clone(), self.broken.clone());
         let ended = ended.drop_guard();
         shared.tasks.spawn(async move {
             let _ended = ended;
-            task.run().await;
+            let run = AssertUnwindSafe(task.run()).catch_unwind().await;
+            if run.unwrap_or(false) || abandon.is_cancelled() {
+                return;
+            }
+            tracing::error!(lane = %id, "the lane broke off, which is a bug; its source is started again and goes on from the checkpoint");
+            // What waits in its layers is sent again by the lane's next task.
+            abandon.cancel();
+            broken.send_replace(());
         });
     }
 

@@ -3,20 +3,18 @@
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use headgate_sdk::{
-    Batch, Delivery, LaneError, LaneId, Str,
+    Batch, Delivery, LaneError, Str,
     lane::{LaneBackend, Progress},
 };
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::DropGuard;
 
-use super::task::Submission;
-use crate::runtime::Checkpoints;
+use super::{entries::StoredEntries, task::Submission};
 
 /// Numbers batches and hands them to the lane's task.
 pub(super) struct Pulled {
-    id: LaneId,
-    checkpoints: Checkpoints,
+    entries: StoredEntries,
     progress: Progress,
     /// The number of the last batch, and the queue; locked together, so that numbers and queue have one order.
     queue: Mutex<(u64, mpsc::Sender<Submission>)>,
@@ -26,15 +24,13 @@ pub(super) struct Pulled {
 
 impl Pulled {
     pub(super) fn new(
-        id: LaneId,
-        checkpoints: Checkpoints,
+        entries: StoredEntries,
         progress: Progress,
         queue: mpsc::Sender<Submission>,
         closed: DropGuard,
     ) -> Self {
         Self {
-            id,
-            checkpoints,
+            entries,
             progress,
             queue: Mutex::new((0, queue)),
             _closed: closed,
@@ -63,25 +59,10 @@ impl LaneBackend for Pulled {
         after: Option<&'a str>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<(Str, Bytes)>, LaneError>> {
-        Box::pin(async move {
-            self.checkpoints
-                .entries(&self.id, prefix, after, limit)
-                .map_err(|error| unreadable(&self.id, &error))
-        })
+        self.entries.read(prefix, after, limit)
     }
 
     fn entry<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, LaneError>> {
-        Box::pin(async move {
-            self.checkpoints
-                .entry(&self.id, key)
-                .map_err(|error| unreadable(&self.id, &error))
-        })
-    }
-}
-
-pub(super) fn unreadable(id: &LaneId, error: &dyn std::fmt::Display) -> LaneError {
-    LaneError::Store {
-        id: id.clone(),
-        message: error.to_string(),
+        self.entries.read_one(key)
     }
 }

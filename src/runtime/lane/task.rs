@@ -91,16 +91,16 @@ enum Next {
 }
 
 impl LaneTask {
-    /// Runs to the end.
-    pub(super) async fn run(self) {
+    /// Runs to the end; tells whether everything that was sent is durable.
+    pub(super) async fn run(self) -> bool {
         let abandon = self.abandon.clone();
         tokio::select! {
-            () = self.drain() => {}
-            () = abandon.cancelled() => {}
+            drained = self.drain() => drained,
+            () = abandon.cancelled() => false,
         }
     }
 
-    async fn drain(mut self) {
+    async fn drain(mut self) -> bool {
         let mut tracker = AckTracker::default();
         let mut outcomes: FuturesUnordered<BoxFuture<'static, (u64, Outcome)>> =
             FuturesUnordered::new();
@@ -119,7 +119,7 @@ impl LaneTask {
                 Next::Outcome(serial, outcome) => {
                     if !matches!(outcome, Outcome::Durable) {
                         tracing::error!(lane = %self.lane.id, ?outcome, "a batch came back undurable: the lane stops");
-                        return;
+                        return false;
                     }
                     if let Some(prefix) = tracker.durable(serial) {
                         self.store(prefix).await;
@@ -130,7 +130,7 @@ impl LaneTask {
                     idle = Some(stack);
                     outcomes.push(accepted.map(move |outcome| (serial, outcome)).boxed());
                 }
-                Next::Answer(_, _, Err(PipelineError::Closed)) => return,
+                Next::Answer(_, _, Err(PipelineError::Closed)) => return false,
                 Next::Submission(None) => open = false,
                 Next::Submission(Some(submission)) => {
                     let stack = if self.plan.has_changed().unwrap_or(false) {
@@ -144,6 +144,7 @@ impl LaneTask {
             }
             self.figures.undurable.set(tracker.len() as f64);
         }
+        true
     }
 
     /// The stack of the present plan; the ways into the sinks stay the same.

@@ -13,7 +13,7 @@ use crate::{
     journal::{self, Journal},
     pipeline::tests::{
         context, pipeline, plan,
-        scripted::{Gone, ScriptedSink},
+        scripted::{Gone, Script, ScriptedSink},
     },
     runtime::{Checkpoints, DataDir},
     segment::RealFiles,
@@ -26,6 +26,7 @@ struct Rig {
     journal: Journal,
     plan: watch::Sender<Arc<crate::pipeline::stack::PipelinePlan>>,
     paused: watch::Sender<bool>,
+    broken: watch::Sender<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
     abandon: CancellationToken,
@@ -34,6 +35,11 @@ struct Rig {
 
 impl Rig {
     async fn start(folder: &Path, sink: &Arc<ScriptedSink>) -> Self {
+        Self::start_with(folder, sink, 4 << 20).await
+    }
+
+    /// With lanes of at most `capacity` bytes.
+    async fn start_with(folder: &Path, sink: &Arc<ScriptedSink>, capacity: usize) -> Self {
         let data_dir = DataDir::open(folder, None).unwrap();
         let checkpoints = Checkpoints::open(&data_dir.checkpoints()).unwrap();
         let (journal, _) =
@@ -50,7 +56,7 @@ impl Rig {
             checkpoints.clone(),
             journal.clone(),
             stack,
-            4 << 20,
+            capacity,
             tasks.clone(),
             stop.clone(),
             abandon.clone(),
@@ -59,12 +65,14 @@ impl Rig {
         factory.follow_journal().await.unwrap();
         let plan = watch::Sender::new(Arc::new(pipeline("[]")));
         let paused = watch::Sender::new(false);
+        let broken = watch::Sender::new(());
         Self {
             factory,
             checkpoints,
             journal,
             plan,
             paused,
+            broken,
             tasks,
             stop,
             abandon,
@@ -78,6 +86,7 @@ impl Rig {
             self.plan.subscribe(),
             self.paused.subscribe(),
             self.stop.child_token(),
+            self.broken.clone(),
         )
     }
 
@@ -311,4 +320,110 @@ async fn a_pipeline_is_swapped_between_batches() {
     lane.progress().reached(2).await.unwrap();
     assert_eq!(written(&sink), [0, 1, 3]);
     rig.crash().await;
+}
+
+/// A batch of one event, `n`, of about so many bytes.
+fn large(n: u64, bytes: usize) -> Batch {
+    let mut batch = events(n..n + 1);
+    batch.events[0].data = Data::json(format!("\"{}\"", "x".repeat(bytes)));
+    batch
+}
+
+#[tokio::test]
+async fn a_batch_that_needs_all_the_room_gets_it_and_overtakes_nothing() {
+    for replay in [Replay::FromSource, Replay::FromJournal] {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = ScriptedSink::new("main", []);
+        let rig = Rig::start_with(folder.path(), &sink, 8 << 10).await;
+        let lane = rig.open("l", replay).await;
+        sink.stall(lane.id().as_str());
+        accept(&lane, large(0, 10)).await;
+        sink.wait_for_calls(1).await;
+        // Larger than the lane; what follows waits behind it.
+        let sending = tokio::spawn({
+            let lane = lane.clone();
+            async move {
+                accept(&lane, large(1, 20 << 10)).await;
+                accept(&lane, large(2, 10)).await
+            }
+        });
+        if replay == Replay::FromJournal {
+            // The journal has it, and the lane's memory has no room for it.
+            while rig.journal.scan(2).next(1 << 20).await.unwrap().len() < 2 {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(sink.calls().len(), 1);
+        for taken in 1..3 {
+            sink.wait_for_calls(taken).await;
+            sink.let_go_of_one();
+        }
+        sink.wait_for_calls(3).await;
+        sink.let_go_of_one();
+        let last = sending.await.unwrap();
+        lane.progress().reached(last).await.unwrap();
+        let numbers: Vec<_> = sink.calls().iter().map(|call| call.number).collect();
+        assert_eq!(numbers, [1, 2, 3], "{replay:?}");
+        rig.crash().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lane_that_waits_for_room_gives_back_what_is_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = ScriptedSink::new("main", []);
+    let rig = Rig::start_with(folder.path(), &sink, 8 << 10).await;
+    let lane = rig.open("l", Replay::FromJournal).await;
+    sink.stall(lane.id().as_str());
+    for n in 0..2 {
+        accept(&lane, large(n, 3 << 10)).await;
+        sink.wait_for_calls(n as usize + 1).await;
+    }
+    accept(&lane, large(2, 6 << 10)).await;
+    sink.let_go_of_one();
+    let pending = || rig.journal.lanes()[0].pending_from;
+    let released = async {
+        while pending() != Some(2) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), released)
+        .await
+        .expect("the journal may recycle what is durable");
+    assert_eq!(sink.calls().len(), 2);
+    rig.crash().await;
+}
+
+#[tokio::test]
+async fn a_lane_that_breaks_off_says_so_and_goes_on_from_the_checkpoint() {
+    for replay in [Replay::FromSource, Replay::FromJournal] {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = ScriptedSink::new("main", [Script::Write, Script::Panic]);
+        let rig = Rig::start(folder.path(), &sink).await;
+        let mut broken = rig.broken.subscribe();
+        let lane = rig.open("l", replay).await;
+        let first = accept(&lane, events(0..3)).await;
+        lane.progress().reached(first).await.unwrap();
+        assert!(!broken.has_changed().unwrap());
+        accept(&lane, events(3..5)).await;
+        tokio::time::timeout(Duration::from_secs(20), broken.changed())
+            .await
+            .expect("the source is told")
+            .unwrap();
+        drop(lane);
+
+        let lane = rig.open("l", replay).await;
+        let last = match replay {
+            Replay::FromSource => {
+                let restored = lane.restored().unwrap().decode::<u64>().unwrap();
+                assert_eq!(restored, 3);
+                accept(&lane, events(restored..5)).await;
+                accept(&lane, events(5..6)).await
+            }
+            _ => accept(&lane, events(5..6)).await,
+        };
+        lane.progress().reached(last).await.unwrap();
+        assert_eq!(written(&sink), (0..6).collect::<Vec<_>>(), "{replay:?}");
+        rig.crash().await;
+    }
 }

@@ -5,6 +5,8 @@
 
 mod handle;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
 pub use handle::{SourceHandle, SourceReport};
 pub(crate) use supervisor::Supervisor;

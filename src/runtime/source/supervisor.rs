@@ -31,6 +31,8 @@ pub(crate) struct Supervisor {
     pub(crate) info: SourceInfo,
     pub(crate) keys: Keys,
     pub(crate) lanes: Lanes,
+    /// Told when one of the lanes broke off.
+    pub(crate) broken: watch::Sender<()>,
     pub(crate) http: Mounts,
     pub(crate) admission: Admission,
     pub(crate) blobs: Arc<dyn BlobStore>,
@@ -125,22 +127,28 @@ impl Supervisor {
             status: handle.status.clone(),
             shutdown: shutdown.clone(),
         }));
-        let (ended, restarted) = tokio::select! {
-            ended = &mut run => (ended, false),
+        let mut broken = self.broken.subscribe();
+        let (ended, asked) = tokio::select! {
+            ended = &mut run => (ended, None),
             () = handle.restart.notified() => {
                 shutdown.cancel();
-                (run.await, true)
+                (run.await, Some(Ended::Restart))
+            }
+            Ok(()) = broken.changed() => {
+                shutdown.cancel();
+                let lost = "one of its lanes broke off, which is a bug; the log says where";
+                (run.await, Some(Ended::Failed(SourceError::retriable(lost))))
             }
         };
         handle.controls.lock().take();
-        match ended {
-            Ok(Ok(())) if self.stop.is_cancelled() => Ended::Stopped,
-            Ok(_) if restarted => Ended::Restart,
-            Ok(Ok(())) => Ended::Failed(SourceError::retriable(
+        match (ended, asked) {
+            (Ok(Ok(())), _) if self.stop.is_cancelled() => Ended::Stopped,
+            (Ok(_), Some(asked)) => asked,
+            (Ok(Ok(())), None) => Ended::Failed(SourceError::retriable(
                 "it ended although nobody asked it to",
             )),
-            Ok(Err(error)) => Ended::Failed(error),
-            Err(panic) => Ended::Failed(SourceError::retriable(format!(
+            (Ok(Err(error)), None) => Ended::Failed(error),
+            (Err(panic), _) => Ended::Failed(SourceError::retriable(format!(
                 "it panicked, which is a bug: {panic}"
             ))),
         }

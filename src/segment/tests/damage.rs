@@ -190,8 +190,14 @@ fn a_full_disk_refuses_records_and_takes_them_again_when_there_is_room() {
     };
     assert!(matches!(error, SegmentError::NoSpace { .. }), "{error}");
     assert!(error.is_retriable());
+    let unhealthy = log.health().unwrap_err();
+    assert!(
+        matches!(unhealthy, SegmentError::NoSpace { .. }),
+        "{unhealthy}"
+    );
     files.limit_allocation(None);
     assert_eq!(put(&log, b"room again").unwrap(), stored + 1);
+    log.health().unwrap();
 
     files.inject(Some(Fault::DiskFull));
     assert!(matches!(

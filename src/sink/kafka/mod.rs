@@ -18,6 +18,7 @@
 //! | not authorised, wrong password, certificate refused | retriable, and the state says what to grant or change |
 //! | fatal error of the producer | retriable, with a new producer |
 
+mod check;
 mod client;
 mod config;
 mod context;
@@ -29,5 +30,6 @@ mod service;
 mod sink;
 mod topics;
 
+pub use check::check;
 pub use config::{Compression, Config, Mechanism, Mode, Sasl, Tls, Topics};
 pub use sink::KafkaSink;

@@ -94,6 +94,15 @@ impl EmbeddedLog {
         Ok(caught_up)
     }
 
+    /// Brings `checkpoints` up to what the log holds, once, for somebody who looks at a gateway that does not run. Returns how many
+    /// checkpoints the index did not have.
+    ///
+    /// # Errors
+    /// [`LogError`] if the log or the index cannot be read.
+    pub async fn catch_up(&self, sink: &Str, checkpoints: &Checkpoints) -> Result<usize, LogError> {
+        catch_up(&self.log, sink, checkpoints).await
+    }
+
     /// Adds events and the checkpoint after them, as one. `None`: too much waits for the disk; try again when
     /// [`room`](Self::room) resolves.
     pub fn try_append(&self, batch: &Encoded) -> Result<Option<Ticket>, SegmentError> {

@@ -6,3 +6,5 @@ mod full;
 mod hot_key;
 mod outage;
 mod poison;
+mod refusals;
+mod stopping;

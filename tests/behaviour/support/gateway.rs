@@ -55,6 +55,11 @@ impl Place {
         .unwrap();
     }
 
+    /// Where the admin API listens.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// The configuration file.
     pub(crate) fn file(&self) -> PathBuf {
         self.folder.join("headgate.yaml")
@@ -171,16 +176,16 @@ impl Running {
         self.child.wait().unwrap();
     }
 
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// SIGTERM, and waits until it has drained.
     pub(crate) fn stop(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.terminate();
         let asked = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

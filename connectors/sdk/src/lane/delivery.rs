@@ -84,7 +84,9 @@ impl fmt::Debug for Delivery {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DeliveryError {
     /// The journal has no room: ask the sender to come back.
-    #[error("the journal is full: wait until sinks catch up, or raise `journal.max_bytes`")]
+    #[error(
+        "the journal has no room: let sinks catch up, free disk space, or raise `limits.journal`"
+    )]
     Full,
     /// The journal cannot promise durability any more and refuses everything until a restart.
     #[error("the journal failed and accepts nothing until a restart: {0}")]
