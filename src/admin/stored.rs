@@ -60,7 +60,7 @@ pub(super) async fn set(store: &Checkpoints, new: &NewPosition) -> Result<(), Ga
         .map_err(|error| GatewayError::Invalid(error.to_string()))?;
     let checkpoint = sink::Checkpoint {
         position: Some(position),
-        entries: Vec::new(),
+        ..sink::Checkpoint::default()
     };
     store
         .commit(Commit {

@@ -54,6 +54,8 @@ pub struct Checkpoint {
     pub position: Option<Position>,
     /// Changes of entries, in order.
     pub entries: Vec<Entry>,
+    /// Whether it lies inside a transaction of the source; see [`Batch::unfinished`](headgate_sdk::Batch::unfinished).
+    pub unfinished: bool,
 }
 
 impl Checkpoint {
@@ -63,6 +65,7 @@ impl Checkpoint {
             self.position = later.position;
         }
         self.entries.extend(later.entries);
+        self.unfinished = later.unfinished;
     }
 
     /// Whether it changes nothing.

@@ -164,8 +164,8 @@ impl DedupState {
         let commit = Commit {
             lane: self.lane.clone(),
             checkpoint: Checkpoint {
-                position: None,
                 entries: changes,
+                ..Checkpoint::default()
             },
             mark: None,
             done,

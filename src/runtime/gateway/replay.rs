@@ -235,8 +235,8 @@ impl Gateway {
         let now = Timestamp::now().as_millisecond();
         let value = Bytes::copy_from_slice(&now.to_le_bytes());
         let checkpoint = Checkpoint {
-            position: None,
             entries: vec![Entry::put(LAST, value)],
+            ..Checkpoint::default()
         };
         let commit = Commit {
             lane: LaneId::from_stored(KEPT),

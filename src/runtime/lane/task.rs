@@ -170,13 +170,18 @@ impl LaneTask {
             rejected,
             position,
             entries,
+            unfinished,
         } = batch;
-        let checkpoint = Checkpoint { position, entries };
+        let checkpoint = Checkpoint {
+            position,
+            entries,
+            unfinished,
+        };
         let tracked = if self.deliver.carries_checkpoint() {
             // A sink stores it with the batch; only the position is needed here, to tell the source.
             Checkpoint {
                 position: checkpoint.position.clone(),
-                entries: Vec::new(),
+                ..Checkpoint::default()
             }
         } else {
             checkpoint.clone()

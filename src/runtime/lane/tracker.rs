@@ -90,7 +90,7 @@ mod tests {
     fn at(n: u64) -> Checkpoint {
         Checkpoint {
             position: Some(Position::encode(&n)),
-            entries: Vec::new(),
+            ..Checkpoint::default()
         }
     }
 

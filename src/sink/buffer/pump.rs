@@ -128,7 +128,7 @@ impl Pump {
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes).ok();
         let checkpoint = Checkpoint {
             position: Some(Position::encode(&position)),
-            entries: Vec::new(),
+            ..Checkpoint::default()
         };
         let serial = self.tracker.push(position, checkpoint, room);
         let accepted = self.sink.ready().await?.call(batch).await?;

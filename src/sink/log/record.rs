@@ -133,7 +133,12 @@ fn decode_content(
                 .transpose();
             let position = stored.map_err(|error| error.to_string())?;
             let entries = batch::wire::decode_entries(data).map_err(|error| error.to_string())?;
-            Ok(Content::Checkpoint(lane, Checkpoint { position, entries }))
+            let checkpoint = Checkpoint {
+                position,
+                entries,
+                ..Checkpoint::default()
+            };
+            Ok(Content::Checkpoint(lane, checkpoint))
         }
         unknown => Err(format!(
             "it is of the unknown kind {unknown}; use the version that wrote it"

@@ -65,6 +65,7 @@ fn batch(lane: &LaneId, numbers: std::ops::Range<u64>, checkpoint: bool) -> Arc<
         checkpoint: checkpoint.then(|| Checkpoint {
             position: Some(Position::encode(&end)),
             entries: vec![Entry::put(format!("k{end}"), vec![1])],
+            ..Checkpoint::default()
         }),
     })
 }

@@ -196,8 +196,7 @@ impl Chunk {
                 .map(|(id, range)| maker.event(id, arena.slice(range)))
                 .collect(),
             rejected: self.bad,
-            position: None,
-            entries: Vec::new(),
+            ..Batch::default()
         }
     }
 }

@@ -70,6 +70,7 @@ impl Outgoing {
             rejected: std::mem::take(&mut self.rejected),
             position,
             entries: std::mem::take(&mut self.entries),
+            unfinished: false,
         }
     }
 }

@@ -80,6 +80,7 @@ impl Outgoing {
             rejected: std::mem::take(&mut self.rejected),
             position,
             entries: std::mem::take(&mut self.entries),
+            unfinished: false,
         }
     }
 }

@@ -20,6 +20,9 @@ pub struct Batch {
     pub position: Option<Position>,
     /// Changes of the lane's keyed entries.
     pub entries: Vec<Entry>,
+    /// Whether the batch ends inside a transaction of the source, so that a sink that writes transactions would rather have it
+    /// together with what follows. A wish, for the sake of consumers: resuming at `position` is safe all the same.
+    pub unfinished: bool,
 }
 
 impl Batch {

@@ -182,6 +182,7 @@ mod tests {
             rejected: vec![letter],
             position: None,
             entries: vec![Entry::put("dedup/1", "x"), Entry::remove("dedup/0")],
+            ..Batch::default()
         }
     }
 

@@ -42,7 +42,8 @@ pub enum Replay {
     FromSender,
 }
 
-/// The name of a lane within the group: `{source}/{name}`, a journaled one with its instance: `{source}/{name}@{instance}`;
+/// The name of a lane within the group: `{source}/{name}`, one that its source cannot read again with its instance:
+/// `{source}/{name}@{instance}`;
 /// a class other than `default` follows as `#{class}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneId(Str);
@@ -52,7 +53,7 @@ impl LaneId {
     #[must_use]
     pub fn new(source: &str, spec: &LaneSpec, instance: &str) -> Self {
         let mut id = format!("{source}/{}", spec.name);
-        if spec.replay == Replay::FromJournal {
+        if spec.replay != Replay::FromSource {
             id.push('@');
             id.push_str(instance);
         }
@@ -73,6 +74,17 @@ impl LaneId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is a lane of `instance` alone, because no other has its events.
+    #[must_use]
+    pub fn is_of(&self, instance: &str) -> bool {
+        let id = self.0.rsplit_once('#').map_or(self.as_str(), |(id, _)| id);
+        let owned = |id: &str| {
+            id.strip_suffix(instance)
+                .is_some_and(|name| name.ends_with('@'))
+        };
+        owned(id) || owned(&self.0)
     }
 
     /// The name of the source that it belongs to.

@@ -29,7 +29,8 @@ impl Stream {
             return Ok(());
         }
         let position = self.publisher.position().encode();
-        let batch = self.publisher.outgoing.take(Some(position));
+        let mut batch = self.publisher.outgoing.take(Some(position));
+        batch.unfinished = !self.publisher.between_transactions();
         self.send(batch).await
     }
 
