@@ -45,7 +45,7 @@ ledger:
 
 # Those of the gateway; each connector has its own (`cargo bench -p headgate-webhook`).
 bench: setup
-	cargo bench
+	scripts/services with kafka postgres15 -- cargo bench
 
 services:
 	@scripts/setup --test

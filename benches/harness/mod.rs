@@ -29,6 +29,8 @@ pub(crate) enum Bound {
     AtMost(f64),
     /// The contender costs at most so many microseconds of CPU an event more than the yardstick.
     AtMostOver(f64),
+    /// It handles at least so many times as many events a second.
+    RateAtLeast(f64),
     /// None: it is only reported.
     None,
 }
@@ -70,12 +72,9 @@ pub(crate) fn compare(title: &str, contenders: Vec<(Contender<'_>, Bound)>) {
         let ratio = Spread::of(ratios);
         let over = measured[index].iter().zip(&yardstick);
         let over = Spread::of(over.map(|(m, y)| per_event(m) - y).collect());
-        let rate = Spread::of(
-            measured[index]
-                .iter()
-                .map(|m| m.events as f64 / m.wall.as_secs_f64())
-                .collect(),
-        );
+        let rate = Spread::of(measured[index].iter().map(per_second).collect());
+        let rates = measured[index].iter().zip(&measured[0]);
+        let relative = Spread::of(rates.map(|(m, y)| per_second(m) / per_second(y)).collect());
         let verdict = match bound {
             Bound::None => String::new(),
             Bound::AtMost(most) if ratio.highest <= *most => format!("at most {most}: kept"),
@@ -94,6 +93,17 @@ pub(crate) fn compare(title: &str, contenders: Vec<(Contender<'_>, Bound)>) {
                     "open, inside the spread"
                 }
             ),
+            Bound::RateAtLeast(least) => {
+                let word = match () {
+                    () if relative.lowest >= *least => "kept",
+                    () if relative.highest < *least => "MISSED",
+                    () => "open, inside the spread",
+                };
+                format!(
+                    "rate at least {least}: {word} ({:.2}, {:.2}–{:.2})",
+                    relative.median, relative.lowest, relative.highest
+                )
+            }
         };
         println!(
             "| {name} | {:.2} ({:.2}–{:.2}) | {:.2} ({:.2}–{:.2}) | {:.0} | {verdict} |",
@@ -144,6 +154,10 @@ pub(crate) fn percentile(values: &mut [Duration], percent: usize) -> Duration {
 
 fn per_event(measured: &Measured) -> f64 {
     measured.cpu.as_secs_f64() * 1e6 / measured.events as f64
+}
+
+fn per_second(measured: &Measured) -> f64 {
+    measured.events as f64 / measured.wall.as_secs_f64()
 }
 
 struct Spread {

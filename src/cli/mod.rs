@@ -11,7 +11,6 @@ mod connectors;
 mod dead_letters;
 mod exit;
 mod init;
-mod kafka;
 mod output;
 mod own;
 mod reference;
@@ -82,8 +81,6 @@ enum Command {
     Replay(replay::Args),
     /// Lists, shows, retries or discards events that could not be delivered.
     DeadLetters(dead_letters::Args),
-    /// Looks at the Kafka clusters of the sinks.
-    Kafka(kafka::Args),
     /// Prints the generated schemas and references.
     Schema(schema::Args),
     /// Lists the connectors, or the keys of one.
@@ -129,7 +126,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             out: Output::standard(),
         };
         match own::find(&matches) {
-            Some((connector, matches)) => own::run(connector, matches, &context).await,
+            Some((owner, matches)) => own::run(owner, matches, &context).await,
             None => match Cli::from_arg_matches(&matches) {
                 Ok(cli) => run(cli.command, context).await,
                 Err(error) => Err(Failure::usage(error.to_string())),
@@ -163,7 +160,6 @@ async fn run(command: Command, context: Context) -> Done {
         Command::Trace(args) => trace::run(args, &context).await,
         Command::Replay(args) => replay::run(args, &context).await,
         Command::DeadLetters(args) => dead_letters::run(args, &context).await,
-        Command::Kafka(args) => kafka::run(args, &context).await,
         Command::Schema(args) => schema::run(&args, &context),
         Command::Connectors(args) => connectors::run(&args, &context),
         Command::Completions(args) => completions::run(&args, &context),

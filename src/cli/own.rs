@@ -1,4 +1,4 @@
-//! Connectors' own commands: `headgate postgres check` and the like, mounted from the registry.
+//! Commands of connectors and sinks: `headgate postgres check`, `headgate kafka check` and the like, mounted from the registries.
 
 use std::path::Path;
 
@@ -9,25 +9,58 @@ use headgate_sdk::command::{CommandContext, CommandOutcome, ConfiguredSource};
 use super::Context;
 use super::access::{Access, from_here};
 use super::exit::{Done, Failure};
-use crate::config::{LoadError, Loader};
+use crate::config::{Config, LoadError, Loader};
 use crate::connectors::{Registration, registry};
+use crate::sink::command::{SinkCommand, SinkCommandContext, commands as sinks};
 
 /// The commands of all connectors that have some.
 pub(super) fn commands() -> impl Iterator<Item = clap::Command> {
-    registry()
+    let of_connectors = registry()
         .iter()
-        .filter_map(|connector| Some((connector.command)()?.name(connector.name)))
+        .filter_map(|connector| Some((connector.command)()?.name(connector.name)));
+    let of_sinks = sinks()
+        .iter()
+        .map(|sink| (sink.definition)().name(sink.kind));
+    of_connectors.chain(of_sinks)
 }
 
-/// The connector that a command line names, and what it says to it.
-pub(super) fn find(matches: &ArgMatches) -> Option<(Registration, &ArgMatches)> {
+/// Whose command it is.
+#[derive(Clone, Copy)]
+pub(super) enum Owner {
+    Connector(Registration),
+    Sink(SinkCommand),
+}
+
+/// Whom a command line names, and what it says to it.
+pub(super) fn find(matches: &ArgMatches) -> Option<(Owner, &ArgMatches)> {
     let (name, matches) = matches.subcommand()?;
-    let connector = registry().iter().find(|connector| connector.name == name)?;
-    Some((*connector, matches))
+    let connector = registry().iter().find(|connector| connector.name == name);
+    let sink = sinks().iter().find(|sink| sink.kind == name);
+    let owner = match (connector, sink) {
+        (Some(connector), _) => Owner::Connector(*connector),
+        (None, Some(sink)) => Owner::Sink(*sink),
+        (None, None) => return None,
+    };
+    Some((owner, matches))
 }
 
-/// Runs a connector's command.
-pub(super) async fn run(connector: Registration, matches: &ArgMatches, context: &Context) -> Done {
+/// Runs such a command.
+pub(super) async fn run(owner: Owner, matches: &ArgMatches, context: &Context) -> Done {
+    match owner {
+        Owner::Connector(connector) => run_connector(connector, matches, context).await,
+        Owner::Sink(sink) => {
+            let config = || load(&context.file);
+            let cx = SinkCommandContext { config: &config };
+            Failure::of((sink.run)(matches, cx).await)
+        }
+    }
+}
+
+pub(super) async fn run_connector(
+    connector: Registration,
+    matches: &ArgMatches,
+    context: &Context,
+) -> Done {
     let sources = || sources(&context.file, connector);
     let access = Access::new(&context.file);
     let cx = CommandContext {
@@ -39,15 +72,7 @@ pub(super) async fn run(connector: Registration, matches: &ArgMatches, context: 
 
 /// The configured sources of a connector; the configuration is loaded only when they are asked for.
 fn sources(file: &Path, connector: Registration) -> Result<Vec<ConfiguredSource>, CommandOutcome> {
-    let config = match Loader::new().load(file) {
-        Ok(loaded) => loaded.config,
-        Err(LoadError::Invalid(error)) => {
-            return Err(CommandOutcome::Failed(format!(
-                "the configuration is wrong; `headgate validate` says where\n{error}"
-            )));
-        }
-        Err(error) => return Err(CommandOutcome::Failed(error.to_string())),
-    };
+    let config = load(file)?;
     let instance = Str::new_static("unknown");
     let http_url = format!("http://{}", from_here(config.globals.http.listen));
     let own = config
@@ -61,4 +86,14 @@ fn sources(file: &Path, connector: Registration) -> Result<Vec<ConfiguredSource>
             http_url: http_url.clone(),
         })
         .collect())
+}
+
+fn load(file: &Path) -> Result<Config, CommandOutcome> {
+    match Loader::new().load(file) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(LoadError::Invalid(error)) => Err(CommandOutcome::Failed(format!(
+            "the configuration is wrong; `headgate validate` says where\n{error}"
+        ))),
+        Err(error) => Err(CommandOutcome::Failed(error.to_string())),
+    }
 }

@@ -2,9 +2,10 @@
 
 use super::exit::{Done, Failure};
 use super::output::Colour;
-use super::{Context, kafka, own};
-use crate::config::{Config, Loader};
+use super::{Context, own};
+use crate::config::{Config, Loader, Sink};
 use crate::connectors::registry;
+use crate::sink;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -62,11 +63,29 @@ async fn connect(config: &Config, context: &Context) -> Done {
         let matches = command
             .try_get_matches_from([connector.name, "check"])
             .map_err(|error| Failure::usage(error.to_string()))?;
-        let end = own::run(*connector, &matches, context).await;
+        let end = own::run_connector(*connector, &matches, context).await;
         ends.push(end.inspect_err(Failure::say));
     }
     for configured in &config.sinks {
-        ends.extend(kafka::check(configured, context).await);
+        ends.extend(ask(configured, context).await);
     }
     Failure::worst(ends)
+}
+
+/// Asks the servers of one sink, and says what they answer. `None`: it has none.
+async fn ask(configured: &Sink, context: &Context) -> Option<Done> {
+    let answer = sink::check(configured).await?;
+    let name = &configured.name;
+    Some(match answer {
+        Ok(()) => context
+            .out
+            .line(&context.out.paint(
+                Colour::Good,
+                &format!("{name}: the cluster answers and lets us in"),
+            ))
+            .map_err(Failure::from),
+        Err(error) => {
+            Err(Failure::failed(format!("sink `{name}`: {error}"))).inspect_err(Failure::say)
+        }
+    })
 }

@@ -9,6 +9,7 @@ use super::model::{Config, DEFAULT_PIPELINE, DEFAULT_SINK};
 use super::suggest::{nearest, one_of};
 use super::tree::{Node, Pointer};
 use crate::pipeline::{Step, rate_limit::OnLimit, set::misspelt};
+use crate::sink::{Kind, config::Buffer, kafka::Delivery};
 
 /// Reports names that point nowhere, things given twice, and what nobody uses.
 pub(super) fn across(judge: &mut Judge<'_>, config: &Config) {
@@ -20,6 +21,7 @@ pub(super) fn across(judge: &mut Judge<'_>, config: &Config) {
     one_claim_check(judge, config);
     paths_differ(judge, config);
     sources_warn(judge, config);
+    exactly_once_stands_alone(judge, config);
     types_are_facts(judge);
 }
 
@@ -94,6 +96,48 @@ const IMPERATIVES: [&str; 32] = [
     "process", "publish", "refund", "remove", "run", "send", "start", "stop", "submit", "sync",
     "trigger", "update", "validate",
 ];
+
+/// Where another sink decides too when an event is done, no transaction of this one can.
+fn exactly_once_stands_alone(judge: &mut Judge<'_>, config: &Config) {
+    for sink in &config.sinks {
+        let Kind::Kafka(kafka) = &sink.kind else {
+            continue;
+        };
+        if kafka.delivery != Delivery::ExactlyOnce {
+            continue;
+        }
+        let at = if judge.root().get("sink").is_some() {
+            Pointer::new(["sink"])
+        } else {
+            Pointer::new(["sinks", sink.name.as_str()])
+        };
+        let at = at.join("delivery");
+        if sink.common.buffer == Buffer::Log {
+            judge.value(
+                &at,
+                "cannot be `exactly_once` behind `buffer: log`, which is read again after a crash; remove `buffer`",
+            );
+        }
+        let other = config
+            .sinks
+            .iter()
+            .find(|other| other.name != sink.name && other.common.required);
+        if !sink.common.required {
+            judge.value(
+                &at,
+                "cannot be `exactly_once` with `required: false`: nobody waits for this sink; remove `required`",
+            );
+        } else if let Some(other) = other {
+            judge.value(
+                &at,
+                format!(
+                    "cannot be `exactly_once` beside `{}`, which sources wait for too; write `required: false` there",
+                    other.name
+                ),
+            );
+        }
+    }
+}
 
 fn either(judge: &mut Judge<'_>, short: &'static str, long: &'static str, name: &str) {
     if judge.root().get(short).is_some() && judge.root().get(long).is_some() {

@@ -23,7 +23,7 @@ use super::{
     step::{EventStep, StepLayer},
     timeout::TimeoutLayer,
 };
-use crate::sink::Sink;
+use crate::sink::{Sink, SinkError};
 
 /// A pipeline that was loaded: immutable, shared by all lanes that use it.
 #[derive(Debug, Clone)]
@@ -234,6 +234,18 @@ pub fn deliver(lane: &LaneId, shard: u32, priority: Priority, cx: &StackContext)
         cx.states.clone(),
         cx.tasks.clone(),
     )
+}
+
+/// Waits until the sink that keeps the lane's checkpoint, if one does, has brought it into the index. Cancel safe.
+///
+/// # Errors
+/// The lane must not go on until a person acts.
+pub async fn prepare(lane: &LaneId, shard: u32, cx: &StackContext) -> Result<(), SinkError> {
+    let mut required = cx.sinks.iter().filter(|plan| plan.required);
+    match (required.next(), required.next()) {
+        (Some(only), None) if only.sink.keeps().checkpoints => only.sink.prepare(lane, shard).await,
+        _ => Ok(()),
+    }
 }
 
 /// The stack in front of one sink, for one lane.

@@ -9,7 +9,7 @@ use crate::config;
 /// [`SinkError`] that says what to mend.
 pub async fn check(sink: &config::Sink) -> Option<Result<(), SinkError>> {
     match &sink.kind {
-        Kind::Kafka(config) => Some(kafka::check(sink.name.clone(), config.as_ref().clone()).await),
+        Kind::Kafka(config) => Some(kafka::reach(sink.name.clone(), config.as_ref().clone()).await),
         Kind::Log(_) | Kind::Stdout(_) => None,
     }
 }

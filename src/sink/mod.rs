@@ -11,6 +11,7 @@ mod accepted;
 mod batch;
 pub mod buffer;
 mod check;
+pub mod command;
 pub mod config;
 pub mod kafka;
 pub mod log;
@@ -51,6 +52,16 @@ pub trait Sink: Send + Sync + 'static {
     /// Brings the checkpoint index up to what this sink has stored, before any lane opens. A sink that keeps no checkpoints
     /// does nothing.
     fn recover<'a>(&'a self, checkpoints: &'a Checkpoints) -> BoxFuture<'a, Result<(), SinkError>>;
+
+    /// Resolves when the lane's own checkpoint here is in the checkpoint index and nobody else can move it any more. Awaited before
+    /// a lane reads where it resumes, if this sink keeps its checkpoint. Cancel safe.
+    ///
+    /// # Errors
+    /// The lane must not be opened until a person acts.
+    fn prepare<'a>(&'a self, lane: &'a LaneId, shard: u32) -> BoxFuture<'a, Result<(), SinkError>> {
+        let (_, _) = (lane, shard);
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Opens a lane on `shard`. Opening does no I/O; an unreachable sink shows in outcomes.
     fn open_lane(&self, lane: &LaneId, shard: u32) -> LaneSink;

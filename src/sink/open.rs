@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use headgate_sdk::Str;
 
-use super::kafka::KafkaSink;
+use super::kafka::{Delivery, KafkaSink, Member};
 use super::log::{self, EmbeddedLog, LogSink};
 use super::stdout::StdoutSink;
 use super::{Kind, Sink, SinkError};
 use crate::{
     config,
+    pipeline::dead_letter::DeadLetterWriter,
     runtime::{Checkpoints, DataDir},
     segment::RealFiles,
 };
@@ -20,17 +21,31 @@ use crate::{
 /// [`SinkError`] if a local resource it needs cannot be had.
 pub fn open(
     sink: &config::Sink,
-    _globals: &config::Globals,
+    globals: &config::Globals,
     data_dir: &DataDir,
-    _checkpoints: &Checkpoints,
+    checkpoints: &Checkpoints,
+    dead_letters: &Arc<dyn DeadLetterWriter>,
 ) -> Result<Arc<dyn Sink>, SinkError> {
     match &sink.kind {
         Kind::Log(config) => open_log(&sink.name, config, data_dir),
         Kind::Stdout(_) => Ok(Arc::new(StdoutSink::new(sink.name.clone()))),
-        Kind::Kafka(config) => Ok(Arc::new(KafkaSink::open(
-            sink.name.clone(),
-            config.as_ref().clone(),
-        )?)),
+        Kind::Kafka(config) => {
+            let (name, config) = (sink.name.clone(), config.as_ref().clone());
+            let sink = match config.delivery {
+                Delivery::AtLeastOnce => KafkaSink::open(name, config)?,
+                Delivery::ExactlyOnce => {
+                    let member = Member {
+                        group: globals.group.clone(),
+                        identity: data_dir.identity().clone(),
+                        checkpoints: checkpoints.clone(),
+                        dead_letters: Arc::clone(dead_letters),
+                        lane_in_flight: globals.limits.lane_in_flight.as_usize(),
+                    };
+                    KafkaSink::transactional(name, config, member)?
+                }
+            };
+            Ok(Arc::new(sink))
+        }
     }
 }
 

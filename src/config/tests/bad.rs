@@ -283,6 +283,21 @@ fn names() {
         "#);
 }
 
+#[test]
+fn exactly_once_stands_alone() {
+    let text = r#"
+sinks:
+  main: { type: kafka, brokers: "k:9092", delivery: exactly_once, buffer: log }
+  other: { type: kafka, brokers: "k:9092", delivery: exactly_once, required: false }
+  third: { type: log }
+"#;
+    insta::assert_snapshot!(told(text), @r"
+        headgate.yaml:3:53: sinks.main.delivery: cannot be `exactly_once` behind `buffer: log`, which is read again after a crash; remove `buffer`
+        headgate.yaml:3:53: sinks.main.delivery: cannot be `exactly_once` beside `third`, which sources wait for too; write `required: false` there
+        headgate.yaml:4:54: sinks.other.delivery: cannot be `exactly_once` with `required: false`: nobody waits for this sink; remove `required`
+        ");
+}
+
 proptest::proptest! {
     /// Whatever stands in a file, loading it ends with a configuration or with findings, never with a panic.
     #[test]

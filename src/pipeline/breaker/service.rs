@@ -42,6 +42,11 @@ where
     type Future = BoxFuture<'static, Result<Accepted, SinkError>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        // First the sink: a lane that it holds up must not keep the one probe from the others.
+        if !self.inner.poll_ready(cx)?.is_ready() {
+            self.admission = None;
+            return Poll::Pending;
+        }
         if self.admission.is_none() {
             let breaker = &self.breaker;
             let waiting = self.waiting.get_or_insert_with(|| {
@@ -52,7 +57,7 @@ where
             self.waiting = None;
             self.admission = Some(admission);
         }
-        self.inner.poll_ready(cx)
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, batch: Arc<SinkBatch>) -> Self::Future {

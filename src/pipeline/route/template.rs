@@ -75,6 +75,16 @@ impl Template {
         })
     }
 
+    /// What it renders to, with `*` for every hole.
+    #[must_use]
+    pub fn pattern(&self) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Attribute(_) | Part::Pointer(_) | Part::Lane => "*".to_owned(),
+        };
+        self.parts.iter().map(part).collect()
+    }
+
     /// Renders it for an event on `lane`.
     ///
     /// # Errors

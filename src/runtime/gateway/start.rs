@@ -58,16 +58,17 @@ impl Gateway {
             &data_dir.dead_letters(),
             config.globals.limits.dead_letters.bytes(),
         )?;
+        let letters: Arc<dyn DeadLetterWriter> = Arc::new(dead_letters.clone());
         let OpenedSinks {
             plans: sinks,
             buffered,
-        } = open_sinks(&config, &data_dir, &checkpoints).await?;
+        } = open_sinks(&config, &data_dir, &checkpoints, &letters).await?;
 
         let tasks = TaskTracker::new();
         let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
         let stack = StackContext {
             sinks: sinks.into(),
-            dead_letters: Arc::new(dead_letters.clone()),
+            dead_letters: letters,
             states: LayerStates::stored_in(checkpoints.clone()),
             tasks: tasks.clone(),
             abandon: abandon.clone(),
@@ -227,6 +228,7 @@ async fn open_sinks(
     config: &Config,
     data_dir: &DataDir,
     checkpoints: &Checkpoints,
+    dead_letters: &Arc<dyn DeadLetterWriter>,
 ) -> Result<OpenedSinks, StartError> {
     let mut opened = OpenedSinks {
         plans: Vec::new(),
@@ -238,8 +240,14 @@ async fn open_sinks(
             sink: name.to_string(),
             source,
         };
-        let mut sink =
-            sink::open(configured, &config.globals, data_dir, checkpoints).map_err(failed)?;
+        let opening = sink::open(
+            configured,
+            &config.globals,
+            data_dir,
+            checkpoints,
+            dead_letters,
+        );
+        let mut sink = opening.map_err(failed)?;
         let mut plan = sink_plan(configured, sink.clone());
         if configured.common.buffer == sink::config::Buffer::Log {
             let log = open_buffer(&data_dir.buffer(name))?;

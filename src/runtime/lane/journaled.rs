@@ -16,7 +16,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{entries::StoredEntries, task::Submission};
-use crate::journal::{Entry, Journal, JournalError, LaneReader, Record};
+use crate::{
+    journal::{Entry, Journal, JournalError, LaneReader, Record},
+    pipeline::{
+        LaneContext,
+        stack::{self, StackContext},
+    },
+    runtime::Checkpoints,
+};
 
 /// The only kind of record that there is: a batch, see [`wire`].
 pub(super) const BATCH: u8 = 1;
@@ -85,9 +92,10 @@ fn refusal(error: &JournalError) -> DeliveryError {
 
 /// Feeds a lane's task from the journal.
 pub(super) struct Feeder {
-    pub(super) id: LaneId,
+    pub(super) lane: Arc<LaneContext>,
+    pub(super) stack: StackContext,
+    pub(super) checkpoints: Checkpoints,
     pub(super) journal: Journal,
-    pub(super) reader: LaneReader,
     pub(super) queue: mpsc::Sender<Submission>,
     pub(super) room: Arc<Semaphore>,
     pub(super) capacity: usize,
@@ -98,8 +106,6 @@ pub(super) struct Feeder {
     pub(super) closed: CancellationToken,
     /// The gateway stops: what is in the journal stays there.
     pub(super) stop: CancellationToken,
-    /// Up to where the lane was delivered before.
-    pub(super) delivered: u64,
     /// The last record that was fed.
     pub(super) fed: u64,
     /// Up to where the journal was let go.
@@ -116,14 +122,26 @@ enum Next {
 impl Feeder {
     /// Feeds until the lane is closed, drained and released, or the gateway stops: nobody else would let go of its last records.
     pub(super) async fn run(mut self) {
+        let stop = self.stop.clone();
+        let opened = tokio::select! {
+            () = stop.cancelled() => return,
+            opened = self.open() => opened,
+        };
+        let (mut reader, delivered) = match opened {
+            Ok(opened) => opened,
+            Err(message) => {
+                tracing::error!(lane = %self.lane.id, message, "the lane is not delivered; what it accepts stays in the journal");
+                return stop.cancelled().await;
+            }
+        };
         let mut closed = false;
         // What was delivered before a crash may never have been released.
-        self.release_up_to(self.delivered);
+        self.release_up_to(delivered);
         loop {
-            if closed && self.reader.is_drained() && self.released >= self.fed {
+            if closed && reader.is_drained() && self.released >= self.fed {
                 return;
             }
-            let next = self.next(closed).await;
+            let next = self.next(&mut reader, closed).await;
             match next {
                 Next::Released => self.release(),
                 Next::Stopped => return,
@@ -135,20 +153,36 @@ impl Feeder {
                     }
                 }
                 Next::Entries(Err(error)) => {
-                    tracing::error!(lane = %self.id, %error, "the lane's journal cannot be read: it stops");
+                    tracing::error!(lane = %self.lane.id, %error, "the lane's journal cannot be read: it stops");
                     return;
                 }
             }
         }
     }
 
-    async fn next(&mut self, closed: bool) -> Next {
+    /// Begins behind what the sink that keeps the lane's checkpoint has, which may have to be asked first; tells how far that is.
+    async fn open(&self) -> Result<(LaneReader, u64), String> {
+        let id = &self.lane.id;
+        let prepared = stack::prepare(id, self.lane.shard, &self.stack).await;
+        prepared.map_err(|error| error.to_string())?;
+        self.checkpoints.flush().await;
+        let stored = self.checkpoints.restored(id);
+        let stored = stored.map_err(|error| error.to_string())?;
+        let position = stored.and_then(|stored| stored.position);
+        let last = position
+            .map(|position| position.decode::<u64>().map_err(|error| error.to_string()))
+            .transpose()?;
+        let delivered = last.unwrap_or(0);
+        Ok((self.journal.reader(id, delivered + 1), delivered))
+    }
+
+    async fn next(&mut self, reader: &mut LaneReader, closed: bool) -> Next {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Next::Stopped,
             changed = self.progress.changed() => if changed.is_ok() { Next::Released } else { Next::Stopped },
             Ok(()) = self.indexed.changed() => Next::Released,
-            entries = self.reader.next(BATCH_BYTES) => Next::Entries(entries),
+            entries = reader.next(BATCH_BYTES) => Next::Entries(entries),
             () = self.closed.cancelled(), if !closed => Next::Closed,
         }
     }
@@ -165,7 +199,7 @@ impl Feeder {
             return;
         }
         self.released = up_to;
-        self.journal.release(&self.id, up_to);
+        self.journal.release(&self.lane.id, up_to);
         crate::failpoint::reach("journal-released");
     }
 
@@ -183,7 +217,7 @@ impl Feeder {
         } in entries
         {
             if let Err(error) = wire::decode_events_into(payload, &mut batch) {
-                tracing::error!(lane = %self.id, sequence, %error, "a record of the journal cannot be read and is left out");
+                tracing::error!(lane = %self.lane.id, sequence, %error, "a record of the journal cannot be read and is left out");
                 metrics::counter!("headgate_journal_unreadable_records_total").increment(1);
             }
         }

@@ -181,6 +181,17 @@ impl SourceLanes {
         self.claim(&id, &lane).await?;
         // A claim that leads to no lane must not block the next one.
         let claim = lane.ended.clone().drop_guard();
+        let shard = shared.identity.shard_of(id.as_str());
+        if spec.replay == Replay::FromSource {
+            // It is read from where the sink says, so it has to wait for that; others can take events meanwhile.
+            tokio::select! {
+                prepared = stack::prepare(&id, shard, &shared.stack) => prepared.map_err(|error| LaneError::Refused {
+                    id: id.clone(),
+                    reason: error.to_string(),
+                })?,
+                () = self.revoked.cancelled() => return Err(LaneError::Closed),
+            }
+        }
 
         shared.checkpoints.flush().await;
         let restored = shared
@@ -190,29 +201,19 @@ impl SourceLanes {
         let restored = Restored {
             position: restored.and_then(|stored| stored.position),
         };
-        let cursor = match (spec.replay, &restored.position) {
-            (Replay::FromJournal, Some(position)) => {
-                Some(position.decode::<u64>().map_err(|error| LaneError::Store {
-                    id: id.clone(),
-                    message: error.to_string(),
-                })?)
-            }
-            _ => None,
-        };
-
         let (queue, submissions) = mpsc::channel(shared.capacity / Lane::MIN_RESERVATION + 1);
         let context = Arc::new(LaneContext {
             id: id.clone(),
             source: self.source.clone(),
             tenant: spec.tenant.clone(),
             replay: spec.replay,
-            shard: shared.identity.shard_of(id.as_str()),
+            shard,
         });
         self.spawn_task(&context, submissions, progress_sender, claim.disarm());
         let entries = StoredEntries::new(id.clone(), shared.checkpoints.clone());
         let backend: Arc<dyn headgate_sdk::lane::LaneBackend> =
             if spec.replay == Replay::FromJournal {
-                self.spawn_feeder(&id, cursor, queue, progress.clone(), lane.closed.clone());
+                self.spawn_feeder(&context, queue, progress.clone(), lane.closed.clone());
                 Arc::new(Journaled {
                     id: id.clone(),
                     journal: shared.journal.clone(),
@@ -314,17 +315,17 @@ impl SourceLanes {
 
     fn spawn_feeder(
         &self,
-        id: &LaneId,
-        cursor: Option<u64>,
+        lane: &Arc<LaneContext>,
         queue: mpsc::Sender<Submission>,
         progress: watch::Receiver<ProgressState>,
         closed: CancellationToken,
     ) {
         let shared = &self.factory.0;
         let feeder = Feeder {
-            id: id.clone(),
+            lane: Arc::clone(lane),
+            stack: shared.stack.clone(),
+            checkpoints: shared.checkpoints.clone(),
             journal: shared.journal.clone(),
-            reader: shared.journal.reader(id, cursor.map_or(1, |last| last + 1)),
             queue,
             room: Arc::new(Semaphore::new(shared.capacity)),
             capacity: shared.capacity,
@@ -332,7 +333,6 @@ impl SourceLanes {
             indexed: shared.indexer.indexed(),
             closed,
             stop: shared.stop.clone(),
-            delivered: cursor.unwrap_or(0),
             fed: 0,
             released: 0,
         };

@@ -6,6 +6,8 @@ use headgate_sdk::config::{ByteSize, HumanDuration, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::transaction::{Delivery, Transactions};
+
 /// Apache Kafka, or what speaks its protocol.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -13,6 +15,12 @@ pub struct Config {
     /// Where to ask for the cluster: `host:port`, several separated by commas.
     #[schemars(length(min = 1))]
     pub brokers: String,
+    /// Whether an event may be in its topic twice after a crash.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// How transactions are put together, with `delivery: exactly_once`.
+    #[serde(default)]
+    pub transactions: Transactions,
     /// How an event becomes a record.
     #[serde(default)]
     pub mode: Mode,
@@ -52,6 +60,8 @@ impl Config {
     pub fn new(brokers: impl Into<String>) -> Self {
         Self {
             brokers: brokers.into(),
+            delivery: Delivery::default(),
+            transactions: Transactions::default(),
             mode: Mode::default(),
             compression: Compression::default(),
             linger: Self::default_linger(),
@@ -96,6 +106,7 @@ impl Config {
                 ));
             }
         }
+        problems.extend(self.transactions.problems());
         for name in self.settings.keys() {
             if OURS.contains(&name.as_str()) {
                 problems.push((
@@ -132,7 +143,7 @@ impl Config {
 }
 
 /// Settings of librdkafka that the promises of this sink rest on.
-const OURS: [&str; 20] = [
+const OURS: [&str; 21] = [
     "acks",
     "batch.size",
     "bootstrap.servers",
@@ -152,6 +163,7 @@ const OURS: [&str; 20] = [
     "request.required.acks",
     "retries",
     "sasl.password",
+    "transaction.timeout.ms",
     "transactional.id",
 ];
 

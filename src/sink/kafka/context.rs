@@ -1,8 +1,11 @@
 //! What librdkafka calls back: reports of delivery, errors, statistics, log lines.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use headgate_sdk::{
@@ -18,12 +21,22 @@ use rdkafka::{
     types::RDKafkaErrorCode as Code,
 };
 
-use super::{error, pending::Pending};
+use super::error;
 
 /// The context of one producer. Its callbacks run on that producer's polling thread.
-pub(super) struct Context {
-    pub(super) pending: Pending,
+pub(super) struct Context<R> {
+    /// Which of the sink's producers it is.
+    pub(super) producer: Str,
+    pub(super) reports: R,
     pub(super) health: Arc<Health>,
+}
+
+/// Takes the report of each record, by the number that went with it.
+pub(super) trait Reports: Send + Sync + 'static {
+    fn written(&self, opaque: usize, offset: i64);
+    fn unwritten(&self, opaque: usize, code: Code);
+    /// The transaction under way can only be aborted; this is said even where no record has its report yet.
+    fn must_abort(&self) {}
 }
 
 /// How the sink is, as far as librdkafka tells.
@@ -32,6 +45,8 @@ pub(super) struct Health {
     status: Status,
     /// Whether the status shows a trouble; spares the hot path the lock.
     troubled: AtomicBool,
+    /// Shards that are stopped until a person acts, with the reason. They show for as long as the process runs.
+    held: Mutex<BTreeMap<Str, String>>,
     /// The last cause, because "all brokers are down" tells none.
     cause: Mutex<Option<Code>>,
 }
@@ -42,8 +57,13 @@ impl Health {
             name,
             status,
             troubled: AtomicBool::new(true),
+            held: Mutex::default(),
             cause: Mutex::default(),
         }
+    }
+
+    pub(super) fn name(&self) -> &Str {
+        &self.name
     }
 
     pub(super) fn status(&self) -> &Status {
@@ -54,7 +74,12 @@ impl Health {
     pub(super) fn well(&self) {
         if self.troubled.load(Ordering::Relaxed) && self.troubled.swap(false, Ordering::Relaxed) {
             *self.cause.lock() = None;
-            self.status.set(State::Ready);
+            let reasons: Vec<String> = self.held.lock().values().cloned().collect();
+            self.status.set(if reasons.is_empty() {
+                State::Ready
+            } else {
+                State::Failed(reasons.join("; "))
+            });
         }
     }
 
@@ -62,6 +87,13 @@ impl Health {
     pub(super) fn troubled(&self, reason: String) {
         self.troubled.store(true, Ordering::Relaxed);
         self.status.set(State::Waiting(reason));
+    }
+
+    /// A part of it is stopped until a person acts.
+    pub(super) fn held(&self, part: &Str, reason: &str) {
+        self.held.lock().insert(part.clone(), reason.to_owned());
+        self.status.warn(part.as_str(), reason);
+        self.status.set(State::Failed(reason.to_owned()));
     }
 
     fn met(&self, code: Code) {
@@ -82,8 +114,12 @@ impl Health {
     }
 }
 
-impl ClientContext for Context {
+impl<R: Reports> ClientContext for Context<R> {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // librdkafka has no other way to tell: records that it then keeps back are reported after minutes.
+        if facility == "TXNERR" {
+            self.reports.must_abort();
+        }
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -105,9 +141,11 @@ impl ClientContext for Context {
 
     fn stats(&self, statistics: Statistics) {
         let sink = self.health.name.as_str();
-        let gauge = |name: &'static str, value: f64| {
-            metrics::gauge!(name, "sink" => sink.to_owned()).set(value);
-        };
+        let labels = [
+            ("sink", sink.to_owned()),
+            ("producer", self.producer.to_string()),
+        ];
+        let gauge = |name: &'static str, value: f64| metrics::gauge!(name, &labels).set(value);
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         {
             gauge("headgate_kafka_queue_records", statistics.msg_cnt as f64);
@@ -125,6 +163,7 @@ impl ClientContext for Context {
             if let Some(rtt) = &broker.rtt {
                 let labels = [
                     ("sink", sink.to_owned()),
+                    ("producer", self.producer.to_string()),
                     ("broker", broker.nodeid.to_string()),
                 ];
                 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -134,9 +173,8 @@ impl ClientContext for Context {
         }
         let total =
             |count: fn(&rdkafka::statistics::Broker) -> u64| brokers().map(count).sum::<u64>();
-        let counter = |name: &'static str, value: u64| {
-            metrics::counter!(name, "sink" => sink.to_owned()).absolute(value);
-        };
+        let counter =
+            |name: &'static str, value: u64| metrics::counter!(name, &labels).absolute(value);
         counter(
             "headgate_kafka_request_retries_total",
             total(|b| b.txretries),
@@ -149,19 +187,19 @@ impl ClientContext for Context {
     }
 }
 
-impl ProducerContext for Context {
+impl<R: Reports> ProducerContext for Context<R> {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
         match result {
-            Ok(_) => {
+            Ok(record) => {
                 self.health.well();
-                self.pending.report(opaque, None);
+                self.reports.written(opaque, record.offset());
             }
             Err((error, record)) => {
                 let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
                 tracing::debug!(sink = %self.health.name, topic = record.topic(), %code, "a record was not written");
-                self.pending.report(opaque, Some(code));
+                self.reports.unwritten(opaque, code);
             }
         }
     }

@@ -1,6 +1,5 @@
 //! What an error of Kafka means for the record that met it.
 
-use headgate_sdk::Str;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 /// What to do about a record that was not written.
@@ -14,11 +13,29 @@ pub(super) enum Meaning {
     UnknownTopic,
     /// The producer is of no more use: make a new one, then send again.
     Fatal,
+    /// The broker refused the request that it was in for what one of its records is: send it alone to see whether it is the one.
+    Refused,
+    /// It would have been written, but for another record of its request: send it alone.
+    Innocent,
     /// It can never be written; the reason is a stable word.
     Rejected(&'static str),
 }
 
 impl Meaning {
+    /// Whether the record is, or may be, one that can never be written.
+    pub(super) const fn is_its_own(self) -> bool {
+        matches!(self, Self::TooLarge | Self::Refused | Self::Rejected(_))
+    }
+
+    /// The stable word for a record of its own kind.
+    pub(super) const fn reason(self) -> &'static str {
+        match self {
+            Self::Rejected(reason) => reason,
+            Self::Refused => "refused_by_broker",
+            _ => "too_large",
+        }
+    }
+
     pub(super) const fn of(code: Code) -> Self {
         match code {
             Code::MessageSizeTooLarge => Self::TooLarge,
@@ -34,10 +51,9 @@ impl Meaning {
             | Code::UnknownProducerId
             | Code::Inconsistent
             | Code::State => Self::Fatal,
+            Code::InvalidDifferentRecord => Self::Innocent,
             Code::InvalidTopic => Self::Rejected("invalid_topic"),
-            Code::InvalidRecord | Code::PolicyViolation | Code::InvalidTimestamp => {
-                Self::Rejected("refused_by_broker")
-            }
+            Code::InvalidRecord | Code::PolicyViolation | Code::InvalidTimestamp => Self::Refused,
             _ => Self::Retriable,
         }
     }
@@ -93,6 +109,3 @@ pub(super) struct Failure {
     /// What Kafka or librdkafka said.
     pub(super) code: Code,
 }
-
-/// The stable word for a record that no topic takes for its size.
-pub(super) const TOO_LARGE: Str = Str::new_static("too_large");

@@ -1,7 +1,8 @@
 //! Kafka: events as CloudEvents on topics, through librdkafka.
 //!
-//! One idempotent producer with `acks=all` serves all lanes. librdkafka sends again by itself, in order, for as long as it takes
-//! (`message.timeout.ms=0`), so that an outage shows as outcomes that do not come, never as records taken back.
+//! At least once, one idempotent producer with `acks=all` serves all lanes. librdkafka sends again by itself, in order, for as long
+//! as it takes (`message.timeout.ms=0`), so that an outage shows as outcomes that do not come, never as records taken back.
+//! Exactly once is in the folder `transaction`: a transactional producer for each shard, and checkpoints in the transactions.
 //!
 //! Invariants: a record is handed to librdkafka once per attempt, and its report comes back exactly once; a batch is durable
 //! when every report says so; what waits inside librdkafka is bounded by our own room, never by its queue-full
@@ -14,11 +15,11 @@
 //! | record above `max_message_bytes`, or above the topic's limit | rejected: `too_large` (a refused broker batch is sent again record by record, so that only the culprit is) |
 //! | topic does not exist and may not be created | rejected: `unknown_topic`; over the cap: `too_many_topics`; impossible name: `invalid_topic` |
 //! | topic deleted while in use | retriable once; then as above |
-//! | record refused by the topic's rules | rejected: `refused_by_broker` |
+//! | record refused by the topic's rules | rejected: `refused_by_broker`, likewise |
 //! | not authorised, wrong password, certificate refused | retriable, and the state says what to grant or change |
 //! | fatal error of the producer | retriable, with a new producer |
 
-mod check;
+pub(super) mod check;
 mod client;
 mod config;
 mod context;
@@ -26,10 +27,13 @@ mod encode;
 mod error;
 mod pending;
 mod producer;
+mod reach;
 mod service;
 mod sink;
 mod topics;
+mod transaction;
 
-pub use check::check;
 pub use config::{Compression, Config, Mechanism, Mode, Sasl, Tls, Topics};
+pub use reach::reach;
 pub use sink::KafkaSink;
+pub use transaction::{Delivery, Member, Transactions};

@@ -5,7 +5,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use slab::Slab;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::error::Failure;
+use super::{context::Reports, error::Failure};
 
 /// Bits of an opaque that hold the record's index; the batch's key is above them.
 const INDEX_BITS: u32 = 24;
@@ -62,7 +62,7 @@ impl Pending {
     }
 
     /// A record's report.
-    pub(super) fn report(&self, opaque: usize, failed: Option<RDKafkaErrorCode>) {
+    fn report(&self, opaque: usize, failed: Option<RDKafkaErrorCode>) {
         let index = opaque & (MAX_GROUP - 1);
         let failure = failed.map(|code| Failure { index, code });
         self.count(opaque >> INDEX_BITS, 1, failure);
@@ -80,6 +80,16 @@ impl Pending {
             drop(groups);
             let _nobody_waits = reply.send(failures);
         }
+    }
+}
+
+impl Reports for Pending {
+    fn written(&self, opaque: usize, _offset: i64) {
+        self.report(opaque, None);
+    }
+
+    fn unwritten(&self, opaque: usize, code: RDKafkaErrorCode) {
+        self.report(opaque, Some(code));
     }
 }
 

@@ -62,21 +62,26 @@ impl Room {
 
 /// A producer and the batches that it has.
 pub(super) struct Producer {
-    inner: ThreadedProducer<Context>,
+    inner: ThreadedProducer<Context<Pending>>,
 }
 
 impl Producer {
     /// Makes a producer; connects in the background.
-    pub(super) fn new(settings: &ClientConfig, health: Arc<Health>) -> Result<Self, KafkaError> {
+    pub(super) fn new(
+        name: &'static str,
+        settings: &ClientConfig,
+        health: Arc<Health>,
+    ) -> Result<Self, KafkaError> {
         let context = Context {
-            pending: Pending::default(),
+            producer: name.into(),
+            reports: Pending::default(),
             health,
         };
         let inner = settings.create_with_context(context)?;
         Ok(Self { inner })
     }
 
-    pub(super) fn inner(&self) -> &ThreadedProducer<Context> {
+    pub(super) fn inner(&self) -> &ThreadedProducer<Context<Pending>> {
         &self.inner
     }
 
@@ -91,7 +96,7 @@ impl Producer {
         room: OwnedSemaphorePermit,
     ) -> oneshot::Receiver<Vec<Failure>> {
         debug_assert!(records.len() < MAX_GROUP, "batches are bounded far below");
-        let pending = &self.inner.client().context().pending;
+        let pending = &self.inner.client().context().reports;
         let (open, report) = pending.open(room);
         pending.expect(&open, indices.len());
         let mut encoder = encoder.lock();
@@ -104,7 +109,7 @@ impl Producer {
             }
             if let Err(code) = self.hand_over(&records[index], open.opaque(index), &mut encoder) {
                 refused.push(Failure { index, code });
-                if !matches!(Meaning::of(code), Meaning::TooLarge | Meaning::Rejected(_)) {
+                if !Meaning::of(code).is_its_own() {
                     stopped = Some(code);
                 }
             }

@@ -13,7 +13,7 @@ use tower::Service;
 
 use super::{
     encode::Encoder,
-    error::{Failure, Meaning, TOO_LARGE, explain},
+    error::{Failure, Meaning, explain},
     producer::Producer,
     sink::Shared,
 };
@@ -120,12 +120,14 @@ impl Delivery {
                     reason: Str::new_static(reason),
                     message: explain(failure.code, topic).into(),
                 }),
-                Meaning::TooLarge if retry.is_some() => {}
-                Meaning::TooLarge => match self.send_alone(failure.index).await {
-                    Ok(None) => {}
-                    Ok(Some(rejection)) => rejections.push(rejection),
-                    Err(failed) => retry = Some(failed),
-                },
+                Meaning::TooLarge | Meaning::Refused | Meaning::Innocent if retry.is_some() => {}
+                Meaning::TooLarge | Meaning::Refused | Meaning::Innocent => {
+                    match self.send_alone(failure.index).await {
+                        Ok(None) => {}
+                        Ok(Some(rejection)) => rejections.push(rejection),
+                        Err(failed) => retry = Some(failed),
+                    }
+                }
                 Meaning::UnknownTopic => {
                     self.shared.topics.forget(topic);
                     retry.get_or_insert(failure);
@@ -144,7 +146,7 @@ impl Delivery {
         Outcome::Retriable(SinkError::new(message))
     }
 
-    /// Sends a record of a batch that was refused for its size again, in a request of its own.
+    /// Sends a record of a request that was refused for its size, or for another record in it, again, in a request of its own.
     async fn send_alone(&self, index: usize) -> Result<Option<Rejection>, Failure> {
         let records = &self.batch.records;
         let room = self
@@ -163,11 +165,11 @@ impl Delivery {
             Ok([failure, ..]) => *failure,
             Err(_) => return Err(gone),
         };
-        let reason = match Meaning::of(failure.code) {
-            Meaning::TooLarge => TOO_LARGE,
-            Meaning::Rejected(reason) => Str::new_static(reason),
-            _ => return Err(failure),
-        };
+        let meaning = Meaning::of(failure.code);
+        if !meaning.is_its_own() {
+            return Err(failure);
+        }
+        let reason = Str::new_static(meaning.reason());
         let message = explain(failure.code, &records[index].topic).into();
         Ok(Some(Rejection {
             index,

@@ -18,6 +18,7 @@ use super::{
     producer::{Producer, Room},
     service::LaneToKafka,
     topics::Topics,
+    transaction::{Member, Shards},
 };
 use crate::{
     runtime::Checkpoints,
@@ -29,10 +30,12 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// The pause between two questions to a cluster that did not answer the first.
 const PROBE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Events go to Kafka, at least once.
+/// Events go to Kafka.
 pub struct KafkaSink {
     name: Str,
     shared: Arc<Shared>,
+    /// With exactly once.
+    shards: Option<Shards>,
     closing: CancellationToken,
 }
 
@@ -49,14 +52,14 @@ pub(super) struct Shared {
 }
 
 impl KafkaSink {
-    /// Makes the sink and begins to look for the cluster. Call it inside a tokio runtime.
+    /// Makes the sink for events at least once, and begins to look for the cluster. Call it inside a tokio runtime.
     ///
     /// # Errors
     /// Settings that librdkafka refuses, or files of certificates that cannot be read. An unreachable cluster is no error: it
     /// shows in the status.
     pub fn open(name: Str, config: Config) -> Result<Self, SinkError> {
         let health = Arc::new(Health::new(name.clone(), Status::default()));
-        let producer = make(&client::producer(&config), &health)?;
+        let producer = make("main", &client::producer(&config), &health)?;
         let shared = Arc::new(Shared {
             topics: Topics::new(config.clone()),
             room: Room::new(config.max_in_flight.as_usize()),
@@ -74,8 +77,19 @@ impl KafkaSink {
         Ok(Self {
             name,
             shared,
+            shards: None,
             closing,
         })
+    }
+
+    /// Makes the sink for events exactly once. Its shards begin when lanes ask for them. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn transactional(name: Str, config: Config, member: Member) -> Result<Self, SinkError> {
+        let mut sink = Self::open(name, config)?;
+        sink.shards = Some(Shards::new(member, Arc::clone(&sink.shared)));
+        Ok(sink)
     }
 }
 
@@ -90,8 +104,12 @@ async fn find_cluster(shared: Arc<Shared>) {
     }
 }
 
-fn make(settings: &ClientConfig, health: &Arc<Health>) -> Result<Producer, SinkError> {
-    Producer::new(settings, Arc::clone(health)).map_err(|error| {
+fn make(
+    name: &'static str,
+    settings: &ClientConfig,
+    health: &Arc<Health>,
+) -> Result<Producer, SinkError> {
+    Producer::new(name, settings, Arc::clone(health)).map_err(|error| {
         SinkError::caused(
             format!("cannot make a Kafka producer: {error}; check the sink's settings"),
             error,
@@ -115,7 +133,7 @@ impl Shared {
         }
         let mut settings = client::producer(&self.config);
         settings.set("batch.num.messages", "1");
-        let producer = Arc::new(make(&settings, &self.health)?);
+        let producer = Arc::new(make("solo", &settings, &self.health)?);
         *solo = Some(Arc::clone(&producer));
         Ok(producer)
     }
@@ -126,7 +144,7 @@ impl Shared {
         if !current.as_ref().is_some_and(|now| Arc::ptr_eq(now, failed)) {
             return;
         }
-        match make(&client::producer(&self.config), &self.health) {
+        match make("main", &client::producer(&self.config), &self.health) {
             Ok(producer) => {
                 let old = current.replace(Arc::new(producer));
                 drop(current);
@@ -148,15 +166,30 @@ impl Sink for KafkaSink {
     }
 
     fn keeps(&self) -> Keeps {
-        Keeps::default()
+        Keeps {
+            checkpoints: self.shards.is_some(),
+            dead_letters: false,
+        }
     }
 
     fn recover<'a>(&'a self, _: &'a Checkpoints) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn open_lane(&self, _: &LaneId, _: u32) -> LaneSink {
-        BoxService::new(LaneToKafka::new(Arc::clone(&self.shared)))
+    fn prepare<'a>(&'a self, lane: &'a LaneId, shard: u32) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async move {
+            match &self.shards {
+                None => Ok(()),
+                Some(shards) => shards.prepare(lane, shard).await,
+            }
+        })
+    }
+
+    fn open_lane(&self, lane: &LaneId, shard: u32) -> LaneSink {
+        match &self.shards {
+            None => BoxService::new(LaneToKafka::new(Arc::clone(&self.shared))),
+            Some(shards) => BoxService::new(shards.lane(lane, shard)),
+        }
     }
 
     fn status(&self) -> &Status {
@@ -166,6 +199,9 @@ impl Sink for KafkaSink {
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.closing.cancel();
+            if let Some(shards) = &self.shards {
+                shards.close(CLOSE_PATIENCE).await;
+            }
             let producer = self.shared.producer.write().take();
             if let Some(producer) = producer {
                 let closed = tokio::task::spawn_blocking(move || producer.close(CLOSE_PATIENCE));

@@ -204,7 +204,7 @@ impl Topics {
 }
 
 /// Whether `name` is `pattern`, in which `*` stands for any text, also none.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else {

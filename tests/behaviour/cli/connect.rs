@@ -1,4 +1,4 @@
-//! `validate --connect` and `kafka check`: the servers are asked, each says for itself what is wrong.
+//! `validate --connect`: the servers are asked, each says for itself what is wrong.
 
 use super::process::Folder;
 use crate::support::server;
@@ -9,14 +9,12 @@ fn a_cluster_that_answers_is_fine() {
     let folder = Folder::with(&format!(
         "sources: {{ inbox: {{ type: files, paths: [./inbox] }} }}\nsinks: {{ main: {{ type: kafka, brokers: \"{brokers}\" }} }}\n"
     ));
-    for command in [&["validate", "--connect"][..], &["kafka", "check"]] {
-        let ended = folder.run(command).expect(0);
-        assert!(
-            ended.stdout.contains("main: the cluster answers"),
-            "{}",
-            ended.stdout
-        );
-    }
+    let ended = folder.run(&["validate", "--connect"]).expect(0);
+    assert!(
+        ended.stdout.contains("main: the cluster answers"),
+        "{}",
+        ended.stdout
+    );
     assert!(
         !folder.path().join("data").exists(),
         "checking opens nothing"
@@ -45,14 +43,10 @@ sinks:
     }
     assert!(told.contains("check `brokers`"), "{told}");
     assert!(!told.contains("panicked"), "{told}");
-    let ended = folder.run(&["kafka", "check"]).expect(3);
-    assert_eq!(ended.stderr.lines().count(), 2, "{}", ended.stderr);
 }
 
 #[test]
-fn without_a_kafka_sink_there_is_nothing_to_check() {
+fn without_a_server_there_is_nothing_to_ask() {
     let folder = Folder::with("sources: { inbox: { type: files, paths: [./inbox] } }\n");
-    let ended = folder.run(&["kafka", "check"]).expect(2);
-    assert!(ended.stderr.contains("type: kafka"), "{}", ended.stderr);
     folder.run(&["validate", "--connect"]).expect(0);
 }

@@ -21,10 +21,10 @@ pipeline:
 "#;
 
 /// How often each number was answered 202, and the next number of each client.
-type Accepted = Arc<Mutex<BTreeMap<u64, u32>>>;
+pub(super) type Accepted = Arc<Mutex<BTreeMap<u64, u32>>>;
 
 /// Sends numbered events, one after the other and each so many times, until the connection breaks.
-async fn send_until_killed(
+pub(super) async fn send_until_killed(
     address: SocketAddr,
     mut number: u64,
     times: u32,

@@ -1,6 +1,7 @@
 //! The whole gateway, as a process.
 
 mod crash;
+mod exactly_once;
 mod folders;
 mod full;
 mod hot_key;

@@ -1,5 +1,7 @@
 //! The Kafka sink against the real broker, and against librdkafka's mock cluster where only injection can show something.
 
+mod check;
+mod exactly_once;
 mod injected;
 mod outage;
 mod records;
@@ -34,7 +36,7 @@ fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
 }
 
 /// Makes a topic of its own for a test.
-async fn topic(brokers: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+pub(crate) async fn topic(brokers: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
     let name = support::unique("behaviour");
     let mut new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
     for (key, value) in settings {

@@ -196,3 +196,29 @@ fn topics(brokers: &str) -> Vec<(String, usize)> {
         .map(|topic| (topic.name().to_owned(), topic.partitions().len()))
         .collect()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_request_with_a_record_that_the_topics_rules_refuse_only_that_one_is_rejected() {
+    let brokers = brokers();
+    // A compacted topic takes no record without a key.
+    let topic = topic(&brokers, 1, &[("cleanup.policy", "compact")]).await;
+    let sink = open(Config::new(&brokers));
+    let mut way = Way::new(sink.clone(), "l", &topic);
+    let events = (0..10).map(|n| {
+        let mut event = numbered(n);
+        event.partitionkey = (n != 4).then(|| format!("key-{n}").into());
+        event
+    });
+    way.deliver(events.collect()).await;
+    sink.close().await;
+    let found = read_all(&brokers, &topic, "read_committed");
+    let mut numbers: Vec<u64> = found
+        .iter()
+        .map(|record| record.event().id.parse().unwrap())
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+    let letters = way.letters.all().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].reason, "refused_by_broker");
+}

@@ -13,7 +13,7 @@ use headgate::{
     },
     sink::{Accepted, Checkpoint, Outcome, Sink},
 };
-use headgate_sdk::{Data, DeadLetter, Envelope, LaneId, Replay, Timestamp};
+use headgate_sdk::{Data, DeadLetter, Envelope, LaneId, Position, Replay, Timestamp};
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt};
@@ -23,6 +23,11 @@ use tower::{Service, ServiceExt};
 pub(crate) struct Letters(Mutex<Vec<DeadLetter>>);
 
 impl Letters {
+    /// What writes to it.
+    pub(crate) fn writer(self: &Arc<Self>) -> Arc<dyn DeadLetterWriter> {
+        Arc::new(Writer(Arc::clone(self)))
+    }
+
     pub(crate) async fn all(&self) -> Vec<DeadLetter> {
         self.0.lock().await.clone()
     }
@@ -90,13 +95,32 @@ impl Way {
 
     /// Sends a batch; the outcome follows.
     pub(crate) async fn send(&mut self, events: Vec<Envelope>) -> Accepted {
+        self.send_with(events, Checkpoint::default()).await
+    }
+
+    /// Sends a batch after which the source would resume at `position`.
+    pub(crate) async fn send_at(
+        &mut self,
+        events: Vec<Envelope>,
+        position: u64,
+        unfinished: bool,
+    ) -> Accepted {
+        let checkpoint = Checkpoint {
+            position: Some(Position::encode(&position)),
+            entries: Vec::new(),
+            unfinished,
+        };
+        self.send_with(events, checkpoint).await
+    }
+
+    async fn send_with(&mut self, events: Vec<Envelope>, checkpoint: Checkpoint) -> Accepted {
         self.number += 1;
         let batch = PipelineBatch {
             lane: Arc::clone(&self.lane),
             number: self.number,
             events,
             rejected: Vec::new(),
-            checkpoint: Checkpoint::default(),
+            checkpoint,
         };
         self.stack.ready().await.unwrap().call(batch).await.unwrap()
     }

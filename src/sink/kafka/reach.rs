@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// [`SinkError`] that says what to mend.
-pub async fn check(name: Str, config: Config) -> Result<(), SinkError> {
+pub async fn reach(name: Str, config: Config) -> Result<(), SinkError> {
     let sink = KafkaSink::open(name, config)?;
     let answer = async {
         loop {

@@ -1,0 +1,172 @@
+//! What is in one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_sdk::{DeadLetter, LaneId, Str};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::ledger::{Place, Unwritten};
+use crate::sink::{
+    Checkpoint, Outcome, Rejection, SinkBatch, SinkError,
+    kafka::error::{Meaning, explain},
+};
+
+/// A batch and whoever waits for its outcome.
+pub(super) struct Job {
+    pub(super) batch: std::sync::Arc<SinkBatch>,
+    /// Records whose topics are not there.
+    pub(super) refused: Vec<Rejection>,
+    pub(super) reply: oneshot::Sender<Outcome>,
+    pub(super) _room: OwnedSemaphorePermit,
+    pub(super) _place: OwnedSemaphorePermit,
+}
+
+impl Job {
+    pub(super) fn fail(self, error: &SinkError) {
+        let _nobody_waits = self.reply.send(Outcome::Retriable(error.clone()));
+    }
+}
+
+/// The batches of a transaction, in order.
+#[derive(Default)]
+pub(super) struct Transaction {
+    pub(super) jobs: Vec<Job>,
+    /// What goes on as dead letters.
+    rejected: BTreeMap<Place, Rejection>,
+    /// Records that were refused together with others: each is written alone.
+    suspects: BTreeSet<Place>,
+    /// Whether committing has begun, so that nobody knows the end before the broker says it.
+    pub(super) committing: bool,
+}
+
+/// What follows from records that were not written.
+pub(super) enum Verdict {
+    /// Write everything again, the suspects alone.
+    Sift,
+    /// Give it all back; says why.
+    Failed {
+        error: SinkError,
+        /// The topic is not what it was.
+        forget: Option<Str>,
+    },
+}
+
+impl Transaction {
+    /// Adds a batch; returns its index.
+    pub(super) fn push(&mut self, mut job: Job) -> usize {
+        let index = self.jobs.len();
+        for rejection in std::mem::take(&mut job.refused) {
+            let record = rejection.index;
+            let place = Place { job: index, record };
+            self.rejected.insert(place, rejection);
+        }
+        self.jobs.push(job);
+        index
+    }
+
+    pub(super) fn is_rejected(&self, place: Place) -> bool {
+        self.rejected.contains_key(&place)
+    }
+
+    pub(super) fn is_suspect(&self, place: Place) -> bool {
+        self.suspects.contains(&place)
+    }
+
+    pub(super) fn has_suspects(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
+    /// The record can never be written.
+    pub(super) fn reject(&mut self, place: Place, code: Code) {
+        let topic = &self.jobs[place.job].batch.records[place.record].topic;
+        let reason = Str::new_static(Meaning::of(code).reason());
+        let rejection = Rejection {
+            index: place.record,
+            reason,
+            message: explain(code, topic).into(),
+        };
+        self.rejected.insert(place, rejection);
+    }
+
+    /// What to do about records that were not written. A broker refuses all that came in one request for what one record is.
+    pub(super) fn judge(&mut self, unwritten: Vec<Unwritten>) -> Verdict {
+        if unwritten.is_empty() {
+            let error = SinkError::new("Kafka asks to abort the transaction; it is written again");
+            return Verdict::Failed {
+                error,
+                forget: None,
+            };
+        }
+        for Unwritten { place, code } in &unwritten {
+            let topic = place.map_or("the checkpoints", |place| {
+                self.jobs[place.job].batch.records[place.record]
+                    .topic
+                    .as_str()
+            });
+            match (Meaning::of(*code), place) {
+                (Meaning::Innocent, _) => {}
+                (meaning, Some(_)) if meaning.is_its_own() => {}
+                (meaning, _) => {
+                    let forget = (meaning == Meaning::UnknownTopic).then(|| Str::new(topic));
+                    let error = SinkError::new(explain(*code, topic));
+                    return Verdict::Failed { error, forget };
+                }
+            }
+        }
+        let suspects = unwritten.iter().filter_map(|unwritten| unwritten.place);
+        self.suspects.extend(suspects);
+        Verdict::Sift
+    }
+
+    /// The checkpoint of each lane after this transaction.
+    pub(super) fn checkpoints(&self) -> BTreeMap<LaneId, Checkpoint> {
+        let mut lanes: BTreeMap<LaneId, Checkpoint> = BTreeMap::new();
+        for job in &self.jobs {
+            if let Some(checkpoint) = &job.batch.checkpoint {
+                let lane = lanes.entry(job.batch.lane.clone()).or_default();
+                lane.extend(checkpoint.clone());
+            }
+        }
+        lanes
+    }
+
+    /// The dead letters of `step` that have to be durable before this is committed.
+    pub(super) fn letters(&self, step: &Str) -> Vec<DeadLetter> {
+        let letter = |(place, rejection): (&Place, &Rejection)| {
+            let record = &self.jobs[place.job].batch.records[place.record];
+            DeadLetter::new(
+                record.envelope.clone(),
+                step.clone(),
+                rejection.reason.clone(),
+                rejection.message.clone(),
+            )
+        };
+        self.rejected.iter().map(letter).collect()
+    }
+
+    pub(super) fn events(&self) -> usize {
+        let events: usize = self.jobs.iter().map(|job| job.batch.records.len()).sum();
+        events - self.rejected.len()
+    }
+
+    /// It is committed: everybody hears it.
+    pub(super) fn settle(mut self) {
+        for (index, job) in self.jobs.into_iter().enumerate() {
+            let place = |record| Place { job: index, record };
+            let mut later = self.rejected.split_off(&place(0));
+            let after = later.split_off(&Place {
+                job: index + 1,
+                record: 0,
+            });
+            self.rejected = after;
+            let rejections: Vec<_> = later.into_values().collect();
+            let outcome = if rejections.is_empty() {
+                Outcome::Durable
+            } else {
+                Outcome::Rejected(rejections)
+            };
+            let _nobody_waits = job.reply.send(outcome);
+        }
+    }
+}

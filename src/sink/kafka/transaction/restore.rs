@@ -1,0 +1,154 @@
+//! Reads what a seat has in the topic of checkpoints.
+//!
+//! The order matters. First the end of the partition as `read_uncommitted` sees it, *then* reading as `read_committed` until past
+//! that end: another producer's open transaction holds back what such a reader sees, and our own last checkpoint may lie
+//! behind it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use headgate_sdk::{LaneId, Position, Str};
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::{KafkaError, KafkaResult},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    member::{Claim, Owner},
+    record::{Content, decode},
+};
+use crate::sink::kafka::{Config, client};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks at another producer's open transaction.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// The longest that reading may go without news.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// What the topic says about a seat.
+#[derive(Debug, Default)]
+pub(super) struct Restored {
+    pub(super) lanes: HashMap<LaneId, LaneState>,
+    /// The last claim of each transactional id in the partition.
+    pub(super) claims: HashMap<Str, Claim>,
+}
+
+/// A lane's checkpoint.
+#[derive(Debug, Default, Clone)]
+pub(super) struct LaneState {
+    pub(super) position: Option<Position>,
+    pub(super) entries: BTreeMap<Str, Bytes>,
+    /// Of the last record about it.
+    pub(super) offset: i64,
+}
+
+/// Why nothing was read.
+pub(super) enum ReadError {
+    Kafka(KafkaError),
+    Stalled,
+    Closing,
+}
+
+impl From<KafkaError> for ReadError {
+    fn from(error: KafkaError) -> Self {
+        Self::Kafka(error)
+    }
+}
+
+/// Reads `partition` to its present end. `waiting` hears when an open transaction of somebody else has to end first. Blocks.
+pub(super) fn read(
+    config: &Config,
+    topic: &str,
+    partition: i32,
+    owner: &Owner,
+    closing: &CancellationToken,
+    mut waiting: impl FnMut(),
+) -> Result<Restored, ReadError> {
+    let (_, end) =
+        consumer(config, "read_uncommitted")?.fetch_watermarks(topic, partition, PATIENCE)?;
+    let committed = consumer(config, "read_committed")?;
+    while committed.fetch_watermarks(topic, partition, PATIENCE)?.1 < end {
+        waiting();
+        if closing.is_cancelled() {
+            return Err(ReadError::Closing);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+    committed.assign(&assignment)?;
+    let mut restored = Restored::default();
+    let mut news = Instant::now();
+    loop {
+        match committed.poll(Duration::from_millis(200)) {
+            Some(Ok(record)) => {
+                news = Instant::now();
+                let content = decode(
+                    owner.text(),
+                    record.key().unwrap_or_default(),
+                    record.payload(),
+                );
+                if let Some(content) = content {
+                    restored.apply(content, record.offset());
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(restored),
+            Some(Err(error)) => tracing::debug!(%error, topic, partition, "reading checkpoints"),
+            None => {}
+        }
+        if closing.is_cancelled() {
+            return Err(ReadError::Closing);
+        }
+        if news.elapsed() > STALLED {
+            return Err(ReadError::Stalled);
+        }
+    }
+}
+
+fn consumer(config: &Config, isolation: &str) -> KafkaResult<BaseConsumer> {
+    client::connection(config)
+        .set("group.id", "headgate-checkpoints")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("fetch.queue.backoff.ms", "10")
+        .set("fetch.wait.max.ms", "100")
+        .set("isolation.level", isolation)
+        .create()
+}
+
+impl LaneState {
+    pub(super) fn is_empty(&self) -> bool {
+        self.position.is_none() && self.entries.is_empty()
+    }
+}
+
+impl Restored {
+    fn apply(&mut self, content: Content, offset: i64) {
+        match content {
+            Content::Claim(id, claim) => drop(self.claims.insert(id, claim)),
+            Content::Position(lane, position) => {
+                let state = self.lanes.entry(lane).or_default();
+                state.position = Some(position);
+                state.offset = offset;
+            }
+            Content::Entry(lane, key, value) => {
+                let state = self.lanes.entry(lane).or_default();
+                match value {
+                    Some(value) => drop(state.entries.insert(key, value)),
+                    None => drop(state.entries.remove(&key)),
+                }
+                state.offset = offset;
+            }
+        }
+    }
+
+    /// Whether a record of ours at `offset`, or one after it, was committed.
+    pub(super) fn has(&self, offset: i64) -> bool {
+        self.lanes.values().any(|lane| lane.offset >= offset)
+    }
+}

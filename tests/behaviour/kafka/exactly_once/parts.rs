@@ -1,0 +1,46 @@
+//! Transactions of sources that are too large for one of Kafka's.
+
+use headgate::sink::{Outcome, Sink as _};
+use headgate_sdk::{LaneId, config::ByteSize};
+
+use super::{Place, config, group};
+use crate::{
+    kafka::{brokers, topic},
+    support::{
+        consumer::read_all,
+        way::{Way, assert_complete, durable, numbered},
+    },
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_for_one_is_committed_in_parts_and_resumes_inside() {
+    let (brokers, group) = (brokers(), group());
+    let topic = topic(&brokers, 3, &[]).await;
+    let place = Place::new(&group);
+    let mut settings = config(&brokers);
+    settings.transactions.bytes = ByteSize::from_mb(1);
+    settings.transactions.max_bytes = ByteSize::from_mb(1);
+    let sink = place.sink(settings);
+    place.resumes(&sink, "numbers/").await;
+    let mut way = Way::new(sink.clone(), "numbers/", &topic);
+    let batch = |n: u64| (n * 1000..(n + 1) * 1000).map(numbered).collect::<Vec<_>>();
+    // The source's transaction is not at its end, and never will be here.
+    let mut outcomes = Vec::new();
+    for n in 0..20 {
+        outcomes.push(way.send_at(batch(n), (n + 1) * 1000, true).await);
+    }
+    for outcome in outcomes {
+        assert!(matches!(durable(outcome).await, Outcome::Durable));
+    }
+    sink.close().await;
+    let next = Place::new(&group);
+    let sink = next.sink(config(&brokers));
+    assert_eq!(next.resumes(&sink, "numbers/").await, 20_000);
+    sink.close().await;
+    let found = read_all(&brokers, &topic, "read_committed");
+    assert_eq!(assert_complete(&found, 0..20_000), 0);
+    assert_eq!(
+        next.position(&LaneId::from_stored("numbers/")).await,
+        20_000
+    );
+}
