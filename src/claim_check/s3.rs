@@ -4,12 +4,12 @@
 //! the other. Memory: one part for each upload. What an interrupted upload left behind is aborted, or removed by the bucket's own rule
 //! for incomplete uploads.
 
-use std::{io, path::Path as FilePath};
+use std::{io, path::Path as FilePath, time::Duration};
 
 use futures::future::BoxFuture;
 use headgate_sdk::blobs::{BlobError, BlobRef, BlobStore, Staged, Staging};
 use object_store::{
-    Error, MultipartUpload, ObjectStoreExt as _,
+    Error, MultipartUpload, ObjectStoreExt as _, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
 };
@@ -19,6 +19,11 @@ use super::{S3, open::OpenError};
 
 /// The size of a part, and of the largest payload that goes up in one request.
 const PART_BYTES: u64 = 8 << 20;
+
+/// A request that fails is repeated so often, with growing pauses,
+const RETRIES: usize = 3;
+/// and within this time. Beyond it whoever has the payload waits, is seen to wait, and comes again.
+const RETRY_TIME: Duration = Duration::from_secs(20);
 
 /// S3 takes at most 10,000 parts.
 const MAX_PARTS: u64 = 9_000;
@@ -61,6 +66,11 @@ impl S3Store {
         let store = builder
             .with_bucket_name(&config.bucket)
             .with_region(&config.region)
+            .with_retry(RetryConfig {
+                max_retries: RETRIES,
+                retry_timeout: RETRY_TIME,
+                ..RetryConfig::default()
+            })
             .build()
             .map_err(|error| failed(error.to_string()))?;
         Ok(Self {

@@ -277,3 +277,46 @@ fn without_inotify_watches_folders_are_scanned_and_the_remedy_is_told() {
         assert!(running.stop().success());
     }
 }
+
+#[test]
+fn copies_of_files_lie_where_the_configuration_says() {
+    let folder = watching("scan_interval: 500ms, content: claim_check");
+    let config = fs::read_to_string(folder.path().join("headgate.yaml")).unwrap();
+    // A bucket that nobody serves holds the file up, and says so.
+    let bucket = "claim_check: { s3: { bucket: copies, endpoint: \"http://127.0.0.1:1\", access_key_id: k, secret_access_key: s } }\n";
+    folder.write("headgate.yaml", &format!("{bucket}{config}"));
+    let path = folder.write("inbox/a.pdf", "%PDF-1.7 a");
+    let running = folder.start(&[]);
+    wait(
+        || {
+            let told = warnings(&folder);
+            let words = ["inbox/a.pdf: ", "`s3://copies`", "it is tried again"];
+            words.iter().all(|words| told.contains(words)).then_some(())
+        },
+        || format!("{}\n{}", warnings(&folder), running.said.text()),
+    );
+    assert_eq!(subjects(&folder).len(), 0);
+    assert!(running.stop().success());
+    // A folder does not.
+    folder.write(
+        "headgate.yaml",
+        &format!("claim_check: {{ folder: ./copies }}\n{config}"),
+    );
+    let running = folder.start(&[]);
+    let events = || {
+        let tail = folder.run(&["tail", "--from-start", "--no-follow", "--json"]);
+        tail.expect(0).stdout
+    };
+    let line = wait(
+        || events().lines().next().map(str::to_owned),
+        || warnings(&folder),
+    );
+    let event: Value = serde_json::from_str(&line).unwrap();
+    let copy = event["dataref"].as_str().unwrap();
+    let copy = Path::new(copy.strip_prefix("file://").unwrap());
+    let copies = folder.path().canonicalize().unwrap().join("copies");
+    assert!(copy.canonicalize().unwrap().starts_with(copies), "{copy:?}");
+    assert_eq!(fs::read(copy).unwrap(), fs::read(path).unwrap());
+    assert_eq!(warnings(&folder), "");
+    assert!(running.stop().success());
+}
