@@ -22,7 +22,7 @@ fn sections(inbox: &Path, more: &str) -> String {
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let waited = tokio::time::timeout(DEADLINE, async {
+    let waited = tokio::time::timeout(DEADLINE * 2, async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -146,10 +146,15 @@ async fn files_that_arrive_through_kills_are_each_in_the_log_once() {
             running.kill();
         }
         let running = place.start().await;
-        until("all files to be put away", || {
-            names(&inbox).iter().all(|name| name == "processed")
-        })
-        .await;
+        let put_away = || names(&inbox).iter().all(|name| name == "processed");
+        let waited = tokio::time::timeout(DEADLINE, until("all files to be put away", put_away));
+        assert!(
+            waited.await.is_ok(),
+            "{:?} are still there; files status: {}; the gateway: {}",
+            names(&inbox),
+            String::from_utf8_lossy(&place.command(&["files", "status"]).stdout),
+            place.log()
+        );
         assert!(running.stop().success());
         let logged = events_by_subject(&place);
         let twice: Vec<_> = logged.iter().filter(|(_, times)| **times > 1).collect();
