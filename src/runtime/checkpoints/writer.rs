@@ -1,15 +1,13 @@
 //! The one thread that writes checkpoints.
 
-use std::{
-    io,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use headgate_sdk::{LaneId, Str};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
 
 use super::store::Shared;
 use crate::sink::Checkpoint;
@@ -45,6 +43,8 @@ pub(super) struct Writer {
     group: Vec<Commit>,
     flushes: Vec<oneshot::Sender<()>>,
     close: Option<oneshot::Sender<()>>,
+    /// To wait for a command or an instant, whichever comes first.
+    clock: tokio::runtime::Runtime,
 }
 
 impl Writer {
@@ -58,6 +58,9 @@ impl Writer {
             group: Vec::new(),
             flushes: Vec::new(),
             close: None,
+            clock: tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()?,
         };
         thread::Builder::new()
             .name("checkpoints".into())
@@ -101,13 +104,15 @@ impl Writer {
     fn gather(&mut self, mut hurried: bool) {
         let until = Instant::now() + LAZY;
         while self.group.len() < GROUP && self.close.is_none() {
-            match self.commands.try_recv() {
-                Ok(command) => hurried |= self.take(command),
-                Err(mpsc::error::TryRecvError::Disconnected) => return,
-                Err(mpsc::error::TryRecvError::Empty) if hurried || Instant::now() >= until => {
-                    return;
-                }
-                Err(mpsc::error::TryRecvError::Empty) => thread::sleep(Duration::from_millis(5)),
+            let next = if hurried {
+                self.commands.try_recv().ok()
+            } else {
+                let next = async { timeout_at(until, self.commands.recv()).await };
+                self.clock.block_on(next).ok().flatten()
+            };
+            match next {
+                Some(command) => hurried |= self.take(command),
+                None => return,
             }
         }
     }
