@@ -1,8 +1,6 @@
 //! Which letters somebody means.
 
-use headgate_sdk::{DeadLetter, Timestamp};
-
-use crate::sink::log::matches;
+use headgate_sdk::{DeadLetter, Timestamp, pattern::matches};
 
 /// All conditions that are given must hold. The default takes every letter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,8 +1,6 @@
 //! Which events somebody means.
 
-use headgate_sdk::{Envelope, Str, Timestamp};
-
-use crate::sink::log::matches;
+use headgate_sdk::{Envelope, Str, Timestamp, pattern::matches};
 
 /// All conditions that are given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Which namespaces a source watches.
 
+use headgate_sdk::pattern::matches;
 use mongodb::bson::{Bson, Document, doc};
 
 /// What the stream is opened on.
@@ -208,29 +209,6 @@ fn condition(pattern: &str) -> Bson {
     }
     regex.push('$');
     Bson::Document(doc! { "$regex": regex })
-}
-
-/// Whether `text` matches `pattern`, in which `*` stands for any characters.
-fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        if pattern.get(p) == Some(&b'*') {
-            star = Some((p, t));
-            p += 1;
-        } else if pattern.get(p) == Some(&text[t]) {
-            p += 1;
-            t += 1;
-        } else if let Some((at, from)) = star {
-            star = Some((at, from + 1));
-            p = at + 1;
-            t = from + 1;
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|&b| b == b'*')
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use headgate_sdk::{
     BuildError, Problem, SourceInfo,
     config::{ByteSize, HumanDuration, Secret},
+    pattern::matches,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -374,31 +375,7 @@ fn is_slot_name(name: &str) -> bool {
 
 /// Whether one of `patterns` matches `table`.
 pub(crate) fn covers(patterns: &[String], table: &str) -> bool {
-    patterns
-        .iter()
-        .any(|pattern| matches(pattern.as_bytes(), table.as_bytes()))
-}
-
-/// Whether `text` matches `pattern`, in which `*` stands for any characters.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        if pattern.get(p) == Some(&b'*') {
-            star = Some((p, t));
-            p += 1;
-        } else if pattern.get(p) == Some(&text[t]) {
-            p += 1;
-            t += 1;
-        } else if let Some((at, from)) = star {
-            star = Some((at, from + 1));
-            p = at + 1;
-            t = from + 1;
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|&b| b == b'*')
+    patterns.iter().any(|pattern| matches(pattern, table))
 }
 
 #[cfg(test)]
@@ -436,10 +413,10 @@ mod tests {
 
     #[test]
     fn patterns_match_whole_names() {
-        assert!(matches(b"public.*", b"public.orders"));
-        assert!(matches(b"*.a*c", b"x.abc"));
-        assert!(!matches(b"public.order", b"public.orders"));
-        assert!(!matches(b"*.a*c", b"x.abd"));
+        assert!(matches("public.*", "public.orders"));
+        assert!(matches("*.a*c", "x.abc"));
+        assert!(!matches("public.order", "public.orders"));
+        assert!(!matches("*.a*c", "x.abd"));
     }
 
     #[test]

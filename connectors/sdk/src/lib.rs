@@ -11,6 +11,7 @@
 //! | keep large payloads | [`blobs`] |
 //! | answer the operator | [`control`], [`status`], [`command`] |
 //! | write durations, sizes, rates and secrets in a configuration | [`config`] |
+//! | choose by name with `*` | [`pattern`] |
 //! | test a connector | `conformance` (feature `conformance`) |
 
 pub mod admission;
@@ -26,6 +27,7 @@ pub mod control;
 pub mod envelope;
 pub mod http;
 pub mod lane;
+pub mod pattern;
 mod position;
 pub mod status;
 

@@ -1,6 +1,6 @@
 //! Which event types a step is for.
 
-use headgate_sdk::Str;
+use headgate_sdk::{Str, pattern::matches};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -22,24 +22,6 @@ impl From<Vec<String>> for Types {
     fn from(patterns: Vec<String>) -> Self {
         Self(patterns.into_iter().map(Str::from).collect())
     }
-}
-
-/// Literal parts in order, the first at the start and the last at the end.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else {
-        return pattern == text;
-    };
-    let Some(mut text) = text.strip_prefix(first) else {
-        return false;
-    };
-    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
-    for part in middle.split('*').filter(|part| !part.is_empty()) {
-        match text.find(part) {
-            Some(at) => text = &text[at + part.len()..],
-            None => return false,
-        }
-    }
-    text.ends_with(last)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use headgate_sdk::Str;
+use headgate_sdk::{Str, pattern::matches};
 use parking_lot::RwLock;
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -199,58 +199,6 @@ impl Topics {
                 })),
                 _ => Err(SinkError::new(explain(code, topic))),
             },
-        }
-    }
-}
-
-/// Whether `name` is `pattern`, in which `*` stands for any text, also none.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else {
-        return false;
-    };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn stars_stand_for_any_text() {
-        for (pattern, name) in [
-            ("a", "a"),
-            ("*", "anything"),
-            ("acme.*", "acme."),
-            ("acme.*.v1", "acme.order.v1"),
-            ("*.v1", "a.v1.v1"),
-            ("a*b*c", "abbc"),
-        ] {
-            assert!(matches(pattern, name), "{pattern} {name}");
-        }
-        for (pattern, name) in [
-            ("a", "ab"),
-            ("acme.*", "acm"),
-            ("acme.*.v1", "acme.v1"),
-            ("*.v1", "a.v2"),
-            ("a*b*c", "acb"),
-            ("ab*ba", "aba"),
-        ] {
-            assert!(!matches(pattern, name), "{pattern} {name}");
         }
     }
 }

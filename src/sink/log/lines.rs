@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use headgate_sdk::envelope::json::Writer;
+use headgate_sdk::pattern::matches;
 use headgate_sdk::{Str, Timestamp};
 
 use super::reader::{LogReader, Start};
@@ -127,23 +128,4 @@ impl Filter {
                 .is_none_or(|kind| matches(kind, &event.record.envelope.event_type))
             && self.since.is_none_or(|since| event.delivered >= since)
     }
-}
-
-/// Whether `text` is what `pattern` says, where `*` stands for any characters.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else {
-        return false;
-    };
-    let Some(last) = parts.next_back() else {
-        return rest.is_empty();
-    };
-    for part in parts {
-        let Some(found) = rest.find(part) else {
-            return false;
-        };
-        rest = &rest[found + part.len()..];
-    }
-    rest.ends_with(last)
 }

@@ -27,7 +27,6 @@ mod tests;
 pub use config::Config;
 pub use error::LogError;
 pub use lines::lines;
-pub(crate) use lines::matches;
 pub use reader::{LogReader, Start};
 pub use record::Logged;
 pub use sink::LogSink;

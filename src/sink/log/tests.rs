@@ -8,7 +8,6 @@ use headgate_sdk::config::{ByteSize, HumanDuration};
 use headgate_sdk::{Data, Entry, Envelope, LaneId, Position, Str, Timestamp};
 use tower::{Service, ServiceExt};
 
-use super::lines::matches;
 use super::{Config, EmbeddedLog, LogSink, Start, lines};
 use crate::admin::LogQuery;
 use crate::runtime::{Checkpoints, Commit};
@@ -445,27 +444,4 @@ async fn a_commit_that_is_only_a_mark_stores_no_lane() {
     index.flush().await;
     assert!(index.lanes().unwrap().is_empty());
     assert_eq!(super::indexer::read_mark("main", &index).unwrap(), 7);
-}
-
-#[test]
-fn stars_stand_for_any_characters() {
-    for (pattern, text) in [
-        ("a.v1", "a.v1"),
-        ("a.*", "a.b.v1"),
-        ("*", ""),
-        ("*.v1", "a.v1"),
-        ("a.*.v*", "a.b.c.v12"),
-        ("a*a", "aa"),
-    ] {
-        assert!(matches(pattern, text), "{pattern} {text}");
-    }
-    for (pattern, text) in [
-        ("a.v1", "a.v12"),
-        ("a.*", "b.a.v1"),
-        ("*.v1", "a.v2"),
-        ("a*a", "a"),
-        ("a*b*c", "acb"),
-    ] {
-        assert!(!matches(pattern, text), "{pattern} {text}");
-    }
 }

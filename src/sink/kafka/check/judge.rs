@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use headgate_sdk::pattern::matches;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::{
     ask::{Cluster, Settings, Topic},
     report::Report,
 };
-use crate::sink::kafka::{Config, Delivery, topics::matches};
+use crate::sink::kafka::{Config, Delivery};
 
 /// What the person asks about.
 #[derive(Clone, Debug)]
