@@ -4,12 +4,13 @@
 //! where it is. All functions block; all may be repeated after a crash.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     fs::{self, File, FileTimes, OpenOptions},
+    hash::{BuildHasher as _, RandomState},
     io::{self, Write as _},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::LazyLock,
 };
 
 use jiff::Timestamp;
@@ -23,8 +24,15 @@ use crate::{name, stamp::Stamp};
 /// Ends of the names of notes beside failed files.
 pub const NOTE_SUFFIX: &str = ".error.txt";
 
-/// Starts of the names of files that are being copied or deleted; dotfiles are never taken.
-const STAGING_PREFIX: &str = ".headgate-";
+/// Start of the names of copies that are not yet whole; dotfiles are never taken.
+const COPY_PREFIX: &str = ".headgate-copy-";
+
+/// Start of the names of files that are being deleted; the run of this process and their own name follow.
+const DELETE_PREFIX: &str = ".headgate-delete-";
+
+/// Tells the files that this process is deleting from those that a crash left behind.
+static RUN: LazyLock<String> =
+    LazyLock::new(|| format!("{:016x}", RandomState::new().hash_one(std::process::id())));
 
 /// Longest name of a file, NAME_MAX of Linux.
 const NAME_BYTES: usize = 255;
@@ -83,8 +91,8 @@ pub fn delete(file: Published<'_>) -> io::Result<Shelved> {
     if let Some(answer) = check(&file)? {
         return Ok(answer);
     }
-    // Renamed first: a version that arrives at the last moment is found out and put back.
-    let staged = staging_name(file.path);
+    // Renamed first: a version that arrives at the last moment is found out and put back. So is what a crash leaves under this name.
+    let staged = deleting_name(file.path);
     fs::rename(file.path, &staged)?;
     if !is_version(&fs::symlink_metadata(&staged)?, &file.stamp) {
         put_back(&staged, file.path)?;
@@ -92,6 +100,24 @@ pub fn delete(file: Published<'_>) -> io::Result<Shelved> {
     }
     fs::remove_file(&staged)?;
     Ok(Shelved::Deleted)
+}
+
+/// Puts a file that a crash left behind while it was being deleted back under its name, where it is found like any other: if it is the
+/// version that was published it is deleted then, and if not it is new. Answers where it lies, or nothing if `path` is no such file.
+///
+/// # Errors
+/// The file system's.
+pub fn restore(path: &Path) -> io::Result<Option<PathBuf>> {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let Some(rest) = name.strip_prefix(DELETE_PREFIX.as_bytes()) else {
+        return Ok(None);
+    };
+    match rest.split_at_checked(RUN.len()) {
+        Some((run, [b'-', name @ ..])) if run != RUN.as_bytes() && !name.is_empty() => {
+            put_back(path, &path.with_file_name(OsStr::from_bytes(name))).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The note beside a failed file, for whoever dropped it.
@@ -141,8 +167,8 @@ fn move_into(
     }
 }
 
-/// To another device: copy, sync, rename into place, unlink. A crash in between leaves the file where it was and perhaps a complete
-/// copy, which is recognised by its content the next time.
+/// To another device: copy, sync, rename into place, unlink. A crash in between leaves the file where it was and perhaps a copy: a
+/// complete one is recognised by its content the next time, another is written over.
 fn move_across(
     file: Published<'_>,
     target: &Path,
@@ -152,7 +178,7 @@ fn move_across(
     let placed = if has_content(target, &file)? {
         target.to_owned()
     } else {
-        let staged = staging_name(target);
+        let staged = copy_name(file.path, target);
         let copied = copy(&file, &staged).and_then(|()| place(&staged, target, note));
         if copied.is_err() {
             let _not_even_created = fs::remove_file(&staged);
@@ -218,13 +244,11 @@ fn is_version(metadata: &fs::Metadata, stamp: &Stamp) -> bool {
     (now.inode, now.size, now.modified) == (stamp.inode, stamp.size, stamp.modified)
 }
 
-fn put_back(from: &Path, to: &Path) -> io::Result<()> {
+/// Where it lies then: beside `to`, if a third version has taken that name.
+fn put_back(from: &Path, to: &Path) -> io::Result<PathBuf> {
     match rename_without_replacing(from, to) {
-        // A third version: this one gets a name beside it, and is found like any other file.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            place(from, to, None).map(|_| ())
-        }
-        renamed => renamed,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => place(from, to, None),
+        renamed => renamed.map(|()| to.to_owned()),
     }
 }
 
@@ -251,7 +275,8 @@ fn copy(file: &Published<'_>, staged: &Path) -> io::Result<()> {
     let metadata = source.metadata()?;
     let mut copy = OpenOptions::new()
         .write(true)
-        .create_new(true)
+        .create(true)
+        .truncate(true)
         .open(staged)?;
     io::copy(&mut source, &mut copy)?;
     copy.flush()?;
@@ -302,11 +327,20 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(OsStr::from_bytes(&[name, suffix.as_bytes()].concat()))
 }
 
-fn staging_name(path: &Path) -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("{STAGING_PREFIX}{}-{number}", std::process::id());
-    path.with_file_name(OsString::from(name))
+/// The same for each attempt to copy the file, and another for each file.
+fn copy_name(from: &Path, target: &Path) -> PathBuf {
+    let hash = blake3::hash(from.as_os_str().as_bytes()).to_hex();
+    target.with_file_name(format!("{COPY_PREFIX}{}", &hash[..16]))
+}
+
+/// Its own name at the end, of a long one the last part.
+fn deleting_name(path: &Path) -> PathBuf {
+    let prefix = format!("{DELETE_PREFIX}{}-", *RUN);
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let cut = name.len().saturating_sub(NAME_BYTES - prefix.len());
+    path.with_file_name(OsStr::from_bytes(
+        &[prefix.as_bytes(), &name[cut..]].concat(),
+    ))
 }
 
 #[cfg(test)]

@@ -112,6 +112,37 @@ fn deleting_leaves_nothing() {
 }
 
 #[test]
+fn what_a_crash_left_while_deleting_comes_back_under_its_name() {
+    let inbox = Inbox::new();
+    let (long, _) = inbox.write(&format!("{}.pdf", "n".repeat(251)), "x");
+    for name in [Path::new("a.pdf"), Path::new("-"), &long] {
+        let path = inbox.0.path().join(name);
+        let own = deleting_name(&path);
+        let other = own
+            .to_str()
+            .unwrap()
+            .replace(RUN.as_str(), "0123456789abcdef");
+        fs::write(&own, "now").unwrap();
+        fs::write(&other, "earlier").unwrap();
+        assert_eq!(
+            restore(&own).unwrap(),
+            None,
+            "still being deleted by this run"
+        );
+        let restored = restore(Path::new(&other)).unwrap().unwrap();
+        assert_eq!(restored.extension(), path.extension());
+        if name != long {
+            assert_eq!(restored, path);
+            fs::write(&other, "later").unwrap();
+            let beside = restore(Path::new(&other)).unwrap().unwrap();
+            assert_eq!(fs::read_to_string(beside).unwrap(), "later");
+        }
+        assert_eq!(fs::read_to_string(restored).unwrap(), "earlier");
+    }
+    assert_eq!(restore(&long).unwrap(), None);
+}
+
+#[test]
 fn a_failed_file_has_its_note_beside_it() {
     let inbox = Inbox::new();
     let failed = inbox.path("failed");
@@ -174,6 +205,12 @@ fn another_device_gets_a_synced_copy() {
     assert_eq!(moved.unwrap(), Shelved::Moved(other.path().join("b")));
     assert_eq!(names(inbox.0.path()), [""; 0]);
     assert_eq!(names(other.path()), ["a", "a~1", "b"]);
+    // A crash in the middle of the copy.
+    let target = other.path().join("c");
+    fs::write(copy_name(&inbox.path("c"), &target), "half of somethi").unwrap();
+    let moved = inbox.shelve("c", "four", other.path());
+    assert_eq!(moved, Shelved::Moved(target));
+    assert_eq!(names(other.path()), ["a", "a~1", "b", "c"]);
 }
 
 #[test]

@@ -265,28 +265,34 @@ impl Scan {
         };
         let mut files = Vec::with_capacity(LOT);
         let mut whole = self.start.as_os_str().is_empty();
-        let walked = walk::walk(&self.root, &self.start, &enter, &mut |met| match met {
-            walk::Met::File(path, stamp) => {
-                if self.plan.choice.wants_name(&path) && self.plan.choice.wants_size(stamp.size) {
-                    let key = Key {
-                        folder: self.folder,
-                        path: path.into(),
-                    };
-                    files.push((key, stamp));
+        let walked = walk::walk(
+            &self.root,
+            &self.start,
+            &enter,
+            &mut |met| match self.restored(met) {
+                walk::Met::File(path, stamp) => {
+                    if self.plan.choice.wants_name(&path) && self.plan.choice.wants_size(stamp.size)
+                    {
+                        let key = Key {
+                            folder: self.folder,
+                            path: path.into(),
+                        };
+                        files.push((key, stamp));
+                    }
+                    if files.len() < LOT {
+                        return ControlFlow::Continue(());
+                    }
+                    self.tell(ScanNews::Files(std::mem::replace(
+                        &mut files,
+                        Vec::with_capacity(LOT),
+                    )))
                 }
-                if files.len() < LOT {
-                    return ControlFlow::Continue(());
+                walk::Met::Trouble(path, error) => {
+                    whole = false;
+                    self.tell(ScanNews::Trouble(path, error))
                 }
-                self.tell(ScanNews::Files(std::mem::replace(
-                    &mut files,
-                    Vec::with_capacity(LOT),
-                )))
-            }
-            walk::Met::Trouble(path, error) => {
-                whole = false;
-                self.tell(ScanNews::Trouble(path, error))
-            }
-        });
+            },
+        );
         let last = match walked {
             Ok(()) => ScanNews::Done { whole },
             // A part that vanished is no trouble; the whole is.
@@ -295,6 +301,27 @@ impl Scan {
         };
         if self.tell(ScanNews::Files(files)).is_continue() {
             let _engine_ended = self.tell(last);
+        }
+    }
+
+    /// What a crash left behind while it was being deleted is met under its own name.
+    fn restored(&self, met: walk::Met) -> walk::Met {
+        let walk::Met::File(path, stamp) = met else {
+            return met;
+        };
+        let found = afterwards::restore(&self.root.join(&path)).and_then(|restored| {
+            let Some(restored) = restored else {
+                return Ok((path.clone(), stamp));
+            };
+            let name = restored.file_name().unwrap_or_default();
+            Ok((
+                path.with_file_name(name),
+                Stamp::of(&fs::metadata(&restored)?),
+            ))
+        });
+        match found {
+            Ok((path, stamp)) => walk::Met::File(path, stamp),
+            Err(error) => walk::Met::Trouble(path, error),
         }
     }
 

@@ -81,6 +81,27 @@ async fn a_crash_after_the_move_loses_and_repeats_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_crash_in_the_middle_of_deleting_loses_and_repeats_nothing() {
+    let mut bench = Bench::started(json!({ "afterwards": "leave" }));
+    let published = bench.write("a", "1");
+    bench.until_state(&published, "acknowledged").await;
+    bench.crash().await;
+    // The process died between renaming and deleting; and what it renamed last was a version that nobody had read.
+    let being_deleted =
+        |name: &str| bench.path(&format!(".headgate-delete-0123456789abcdef-{name}"));
+    fs::rename(&published, being_deleted("a")).unwrap();
+    fs::write(being_deleted("b"), "2").unwrap();
+    bench.set("afterwards", json!("delete"));
+    bench.start();
+    for name in ["a", "b"] {
+        bench.until_state(&bench.path(name), "archived").await;
+    }
+    let subjects: Vec<_> = bench.events().iter().map(|e| e.subject.clone()).collect();
+    assert_eq!(subjects, [Some("a".into()), Some("b".into())]);
+    assert_eq!(names(&bench.path("")), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_move_that_a_power_cut_undid_is_done_again() {
     let mut bench = Bench::started(json!({ "afterwards": "move" }));
     let path = bench.write("a", "1");
