@@ -97,6 +97,7 @@ impl Sink {
                     position: Some(Position::encode(&batch.number)),
                     ..Checkpoint::default()
                 }),
+                landed: headgate::sink::Notes::default(),
             })
         };
         Self {
@@ -159,6 +160,7 @@ pub(crate) fn batches(topic: &str, count: usize) -> Vec<Arc<SinkBatch>> {
             records: (n * BATCH..(n + 1) * BATCH).map(record).collect(),
             dead_letters: Vec::new(),
             checkpoint: None,
+            landed: headgate::sink::Notes::default(),
         })
     };
     (0..count).map(batch).collect()

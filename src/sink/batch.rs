@@ -2,6 +2,8 @@
 
 use headgate_sdk::{DeadLetter, Entry, Envelope, LaneId, Position, Str};
 
+use super::Notes;
+
 /// A batch on its way to one sink. Shared, because it is kept until it is durable and may be sent again.
 #[derive(Debug)]
 pub struct SinkBatch {
@@ -16,6 +18,8 @@ pub struct SinkBatch {
     /// The lane's checkpoint after this batch, to be stored atomically with it; only for sinks that keep checkpoints and when
     /// this sink alone decides about the lane's durability.
     pub checkpoint: Option<Checkpoint>,
+    /// Where its records landed: the sink adds to it before it tells the outcome.
+    pub landed: Notes,
 }
 
 impl SinkBatch {

@@ -14,6 +14,7 @@ mod check;
 pub mod command;
 pub mod config;
 pub mod kafka;
+mod landed;
 pub mod log;
 mod open;
 pub mod stdout;
@@ -22,6 +23,7 @@ pub use accepted::{Accepted, Outcome, Rejection, SinkError};
 pub use batch::{Checkpoint, Record, SinkBatch};
 pub use check::check;
 pub use config::{Common, Kind};
+pub use landed::{Extent, Landed, Notes};
 pub use open::open;
 
 use std::sync::Arc;

@@ -3,7 +3,13 @@
 use headgate_sdk::Str;
 use serde::{Deserialize, Serialize};
 
-/// Batches that became durable, or whose refused records became dead letters.
+use crate::sink::Landed;
+
+/// Stretches of partitions that an entry of the ledger names before the next batch gets one of its own.
+const STRETCHES: usize = 256;
+
+/// Batches that became durable, or whose refused records became dead letters. What lies in a stretch of its places is, for the
+/// most part, theirs; other lanes write there too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// The lane.
@@ -26,13 +32,21 @@ pub struct Run {
     pub begun_ms: i64,
     /// When the last became durable.
     pub durable_ms: i64,
+    /// Where the events are, as far as the sink tells.
+    #[serde(default, skip_serializing_if = "Landed::is_empty")]
+    pub landed: Landed,
 }
 
 impl Run {
     /// Takes what followed into the same entry, if both went smoothly; tells whether it did.
     pub(super) fn take(&mut self, next: &Self) -> bool {
         let smooth = |run: &Self| run.attempts == 1 && run.refused == 0;
-        if self.lane != next.lane || self.sink != next.sink || !smooth(self) || !smooth(next) {
+        if self.lane != next.lane
+            || self.sink != next.sink
+            || !smooth(self)
+            || !smooth(next)
+            || self.landed.topics.len() + next.landed.topics.len() > STRETCHES
+        {
             return false;
         }
         self.last = next.last;
@@ -40,6 +54,7 @@ impl Run {
         self.events += next.events;
         self.begun_ms = self.begun_ms.min(next.begun_ms);
         self.durable_ms = self.durable_ms.max(next.durable_ms);
+        self.landed.extend(&next.landed);
         true
     }
 }

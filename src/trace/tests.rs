@@ -4,8 +4,11 @@ use headgate_sdk::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{Config, Ledger, Run};
+use crate::sink::Landed;
 
 fn run(lane: &str, number: u64, attempts: u32) -> Run {
+    let mut landed = Landed::default();
+    landed.add("t", 0, number as i64);
     Run {
         lane: lane.into(),
         sink: "main".into(),
@@ -17,6 +20,7 @@ fn run(lane: &str, number: u64, attempts: u32) -> Run {
         refused: 0,
         begun_ms: number as i64 * 10,
         durable_ms: number as i64 * 10 + 5,
+        landed,
     }
 }
 
@@ -61,6 +65,8 @@ async fn smooth_batches_share_an_entry_and_troubled_ones_have_their_own() {
         ]
     );
     assert_eq!((found[0].begun_ms, found[0].durable_ms), (10, 45));
+    let stretch = &found[0].landed.topics[0];
+    assert_eq!((stretch.first, stretch.last), (1, 4));
 }
 
 #[tokio::test]

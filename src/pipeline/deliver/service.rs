@@ -17,7 +17,7 @@ use crate::{
         dead_letter::DeadLetterWriter,
         route::{RoutedBatch, RoutedRecord},
     },
-    sink::{Accepted, Keeps, LaneSink, Outcome, SinkBatch},
+    sink::{Accepted, Keeps, LaneSink, Notes, Outcome, SinkBatch},
 };
 
 /// A lane's way into one sink, with its layers.
@@ -200,6 +200,7 @@ impl Outlets {
                 Vec::new()
             },
             checkpoint: (self.home == Some(index)).then(|| std::mem::take(&mut batch.checkpoint)),
+            landed: Notes::default(),
         };
         let moves_checkpoint = part
             .checkpoint

@@ -59,6 +59,7 @@ impl Notes {
             refused,
             begun_ms: request.begun.unwrap_or(now).as_millisecond(),
             durable_ms: now.as_millisecond(),
+            landed: batch.landed.take(),
         });
     }
 }

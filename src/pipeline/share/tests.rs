@@ -115,6 +115,7 @@ fn sink_batch(lane: &LaneId, number: u64) -> Arc<SinkBatch> {
         }],
         dead_letters: Vec::new(),
         checkpoint: None,
+        landed: crate::sink::Notes::default(),
     })
 }
 

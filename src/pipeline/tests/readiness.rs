@@ -182,6 +182,7 @@ fn for_sink() -> Arc<SinkBatch> {
         records: vec![record()],
         dead_letters: Vec::new(),
         checkpoint: None,
+        landed: crate::sink::Notes::default(),
     })
 }
 

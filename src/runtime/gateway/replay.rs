@@ -20,7 +20,7 @@ use crate::{
     replay::{Choice, ReplayError, from_journal, from_log},
     runtime::{CheckpointError, Commit},
     sink::{
-        Checkpoint, Outcome, SinkBatch, SinkError,
+        Checkpoint, Notes, Outcome, SinkBatch, SinkError,
         log::{LogReader, Start},
     },
 };
@@ -199,6 +199,7 @@ impl Gateway {
                 records: records.to_vec(),
                 dead_letters: Vec::new(),
                 checkpoint: None,
+                landed: Notes::default(),
             };
             pending.push(way.ready().await?.call(Arc::new(batch)).await?);
         }

@@ -12,7 +12,7 @@ use super::lane_of;
 use crate::{
     runtime::{AckTracker, CheckpointError, Checkpoints, Commit},
     sink::{
-        Checkpoint, LaneSink, Outcome, SinkBatch, SinkError,
+        Checkpoint, LaneSink, Notes, Outcome, SinkBatch, SinkError,
         log::{EmbeddedLog, Hold, LogError, LogReader, Logged, Start},
     },
 };
@@ -121,6 +121,7 @@ impl Pump {
             records: events.into_iter().map(|event| event.record).collect(),
             dead_letters: Vec::new(),
             checkpoint: None,
+            landed: Notes::default(),
         });
         // Takes what there is: the last batch before the bound may go beyond it, and then nothing more is read.
         let bytes = batch.weight().min(self.room.available_permits());

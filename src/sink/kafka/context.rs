@@ -33,10 +33,18 @@ pub(super) struct Context<R> {
 
 /// Takes the report of each record, by the number that went with it.
 pub(super) trait Reports: Send + Sync + 'static {
-    fn written(&self, opaque: usize, offset: i64);
+    fn written(&self, opaque: usize, at: At<'_>);
     fn unwritten(&self, opaque: usize, code: Code);
     /// The transaction under way can only be aborted; this is said even where no record has its report yet.
     fn must_abort(&self) {}
+}
+
+/// Where a record was written.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
 }
 
 /// How the sink is, as far as librdkafka tells.
@@ -194,7 +202,12 @@ impl<R: Reports> ProducerContext for Context<R> {
         match result {
             Ok(record) => {
                 self.health.well();
-                self.reports.written(opaque, record.offset());
+                let at = At {
+                    topic: record.topic(),
+                    partition: record.partition(),
+                    offset: record.offset(),
+                };
+                self.reports.written(opaque, at);
             }
             Err((error, record)) => {
                 let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);

@@ -5,7 +5,11 @@ use rdkafka::types::RDKafkaErrorCode;
 use slab::Slab;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{context::Reports, error::Failure};
+use super::{
+    context::{At, Reports},
+    error::Failure,
+};
+use crate::sink::Landed;
 
 /// Bits of an opaque that hold the record's index; the batch's key is above them.
 const INDEX_BITS: u32 = 24;
@@ -19,9 +23,18 @@ pub(super) struct Pending(Mutex<Slab<Group>>);
 struct Group {
     /// Reports to come, plus one while records are still being handed over.
     left: usize,
-    failures: Vec<Failure>,
-    reply: oneshot::Sender<Vec<Failure>>,
+    report: Report,
+    reply: oneshot::Sender<Report>,
     _room: OwnedSemaphorePermit,
+}
+
+/// What became of a group.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// What was not written, in the order of librdkafka's reports.
+    pub(super) failures: Vec<Failure>,
+    /// Where the rest is.
+    pub(super) landed: Landed,
 }
 
 /// A group that is being handed over.
@@ -35,15 +48,12 @@ impl Open {
 }
 
 impl Pending {
-    /// Starts a group that keeps `room` until its last report; the receiver gets the failures, in the order of reports.
-    pub(super) fn open(
-        &self,
-        room: OwnedSemaphorePermit,
-    ) -> (Open, oneshot::Receiver<Vec<Failure>>) {
+    /// Starts a group that keeps `room` until its last report; the receiver hears of all of them then.
+    pub(super) fn open(&self, room: OwnedSemaphorePermit) -> (Open, oneshot::Receiver<Report>) {
         let (reply, report) = oneshot::channel();
         let key = self.0.lock().insert(Group {
             left: 1,
-            failures: Vec::new(),
+            report: Report::default(),
             reply,
             _room: room,
         });
@@ -58,38 +68,36 @@ impl Pending {
     /// Ends handing over: `failures` were never taken by librdkafka, and their reports are not to come.
     pub(super) fn close(&self, open: Open, failures: Vec<Failure>) {
         let refused = failures.len();
-        self.count(open.0, 1 + refused, failures);
+        self.count(open.0, 1 + refused, |report| {
+            report.failures.extend(failures)
+        });
     }
 
-    /// A record's report.
-    fn report(&self, opaque: usize, failed: Option<RDKafkaErrorCode>) {
-        let index = opaque & (MAX_GROUP - 1);
-        let failure = failed.map(|code| Failure { index, code });
-        self.count(opaque >> INDEX_BITS, 1, failure);
-    }
-
-    fn count(&self, key: usize, reports: usize, failures: impl IntoIterator<Item = Failure>) {
+    fn count(&self, key: usize, reports: usize, note: impl FnOnce(&mut Report)) {
         let mut groups = self.0.lock();
         let group = &mut groups[key];
-        group.failures.extend(failures);
+        note(&mut group.report);
         group.left -= reports;
         if group.left == 0 {
-            let Group {
-                failures, reply, ..
-            } = groups.remove(key);
+            let Group { report, reply, .. } = groups.remove(key);
             drop(groups);
-            let _nobody_waits = reply.send(failures);
+            let _nobody_waits = reply.send(report);
         }
     }
 }
 
 impl Reports for Pending {
-    fn written(&self, opaque: usize, _offset: i64) {
-        self.report(opaque, None);
+    fn written(&self, opaque: usize, at: At<'_>) {
+        self.count(opaque >> INDEX_BITS, 1, |report| {
+            report.landed.add(at.topic, at.partition, at.offset);
+        });
     }
 
     fn unwritten(&self, opaque: usize, code: RDKafkaErrorCode) {
-        self.report(opaque, Some(code));
+        let index = opaque & (MAX_GROUP - 1);
+        self.count(opaque >> INDEX_BITS, 1, |report| {
+            report.failures.push(Failure { index, code });
+        });
     }
 }
 
@@ -101,10 +109,15 @@ mod tests {
 
     use super::*;
 
-    async fn group(
-        pending: &Pending,
-        room: &Arc<Semaphore>,
-    ) -> (Open, oneshot::Receiver<Vec<Failure>>) {
+    fn at(offset: i64) -> At<'static> {
+        At {
+            topic: "t",
+            partition: 0,
+            offset,
+        }
+    }
+
+    async fn group(pending: &Pending, room: &Arc<Semaphore>) -> (Open, oneshot::Receiver<Report>) {
         let permit = Arc::clone(room).acquire_owned().await.expect("open");
         pending.open(permit)
     }
@@ -117,18 +130,20 @@ mod tests {
         let (a, b, c) = (first.opaque(0), first.opaque(1), second.opaque(7));
         pending.expect(&first, 2);
         pending.expect(&second, 1);
-        pending.report(a, None);
+        pending.written(a, at(7));
         pending.close(first, Vec::new());
         pending.close(second, Vec::new());
         assert_eq!(room.available_permits(), 0);
-        pending.report(b, Some(RDKafkaErrorCode::InvalidRecord));
-        let failures = first_report.await.expect("answered");
-        assert_eq!(failures.len(), 1);
-        assert_eq!(failures[0].index, 1);
+        pending.unwritten(b, RDKafkaErrorCode::InvalidRecord);
+        let report = first_report.await.expect("answered");
+        assert_eq!(report.failures.len(), 1);
+        assert_eq!(report.failures[0].index, 1);
+        let landed = &report.landed.topics[0];
+        assert_eq!((landed.first, landed.last), (7, 7));
         assert_eq!(room.available_permits(), 1);
         assert!(second_report.try_recv().is_err());
-        pending.report(c, None);
-        assert!(second_report.await.expect("answered").is_empty());
+        pending.written(c, at(8));
+        assert!(second_report.await.expect("answered").failures.is_empty());
     }
 
     #[tokio::test]
@@ -141,6 +156,6 @@ mod tests {
             code: RDKafkaErrorCode::MessageSizeTooLarge,
         };
         pending.close(open, vec![refused]);
-        assert_eq!(report.await.expect("answered").len(), 1);
+        assert_eq!(report.await.expect("answered").failures.len(), 1);
     }
 }

@@ -17,7 +17,7 @@ use super::{
     context::{Context, Health},
     encode::Encoder,
     error::{Failure, Meaning},
-    pending::{MAX_GROUP, Pending},
+    pending::{MAX_GROUP, Pending, Report},
 };
 use crate::sink::Record;
 
@@ -85,8 +85,8 @@ impl Producer {
         &self.inner
     }
 
-    /// Hands over those of `records` whose indices are given, in order; the receiver gets what was not written, once every
-    /// record has its report. After the first record that must be sent again, none is handed over any more, so that nothing
+    /// Hands over those of `records` whose indices are given, in order; the receiver hears where they are and what was not written, once
+    /// every record has its report. After the first record that must be sent again, none is handed over any more, so that nothing
     /// overtakes it.
     pub(super) fn send(
         &self,
@@ -94,7 +94,7 @@ impl Producer {
         indices: &[usize],
         encoder: &Mutex<Encoder>,
         room: OwnedSemaphorePermit,
-    ) -> oneshot::Receiver<Vec<Failure>> {
+    ) -> oneshot::Receiver<Report> {
         debug_assert!(records.len() < MAX_GROUP, "batches are bounded far below");
         let pending = &self.inner.client().context().reports;
         let (open, report) = pending.open(room);

@@ -14,6 +14,7 @@ use tower::Service;
 use super::{
     encode::Encoder,
     error::{Failure, Meaning, explain},
+    pending::Report,
     producer::Producer,
     sink::Shared,
 };
@@ -94,8 +95,13 @@ impl Delivery {
         let report = producer.send(records, &indices, &self.encoder, room);
         Ok(Accepted::future(async move {
             match report.await {
-                Ok(failures) if failures.is_empty() => settled(rejections),
-                Ok(failures) => self.judge(&producer, failures, rejections).await,
+                Ok(Report { failures, landed }) => {
+                    self.batch.landed.add(&landed);
+                    match failures.is_empty() {
+                        true => settled(rejections),
+                        false => self.judge(&producer, failures, rejections).await,
+                    }
+                }
                 Err(_) => Outcome::Retriable(SinkError::new(
                     "the producer ended before the broker answered",
                 )),
@@ -159,11 +165,11 @@ impl Delivery {
             code: Code::PurgeQueue,
         };
         let solo = self.shared.solo().map_err(|_| gone)?;
-        let failures = solo.send(records, &[index], &self.encoder, room).await;
-        let failure = match failures.as_deref() {
-            Ok([]) => return Ok(None),
-            Ok([failure, ..]) => *failure,
-            Err(_) => return Err(gone),
+        let report = solo.send(records, &[index], &self.encoder, room).await;
+        let report = report.map_err(|_| gone)?;
+        self.batch.landed.add(&report.landed);
+        let Some(failure) = report.failures.first().copied() else {
+            return Ok(None);
         };
         let meaning = Meaning::of(failure.code);
         if !meaning.is_its_own() {

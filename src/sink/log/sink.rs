@@ -13,7 +13,9 @@ use super::EmbeddedLog;
 use super::store::Encoded;
 use crate::runtime::Checkpoints;
 use crate::segment::SegmentError;
-use crate::sink::{Accepted, Keeps, LaneSink, Outcome, Rejection, Sink, SinkBatch, SinkError};
+use crate::sink::{
+    Accepted, Keeps, Landed, LaneSink, Outcome, Rejection, Sink, SinkBatch, SinkError,
+};
 
 /// Writes to an [`EmbeddedLog`].
 pub struct LogSink {
@@ -145,7 +147,10 @@ impl Service<Arc<SinkBatch>> for LogLane {
             };
             Ok(Accepted::future(async move {
                 match ticket.await {
-                    Ok(_) => {
+                    Ok(positions) => {
+                        let mut landed = Landed::default();
+                        landed.add_log(&positions);
+                        batch.landed.add(&landed);
                         figures.events.increment(batch.records.len() as u64);
                         let bytes = batch
                             .records

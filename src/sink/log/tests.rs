@@ -66,6 +66,7 @@ fn batch(lane: &LaneId, numbers: std::ops::Range<u64>, checkpoint: bool) -> Arc<
             entries: vec![Entry::put(format!("k{end}"), vec![1])],
             ..Checkpoint::default()
         }),
+        landed: crate::sink::Notes::default(),
     })
 }
 

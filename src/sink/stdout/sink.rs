@@ -172,6 +172,7 @@ mod tests {
             records: vec![record("1"), record("2")],
             dead_letters: Vec::new(),
             checkpoint: None,
+            landed: crate::sink::Notes::default(),
         })
     }
 

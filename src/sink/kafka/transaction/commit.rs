@@ -59,6 +59,7 @@ impl Worker {
             }
         }
         self.bury(transaction)?;
+        transaction.landed = client.ledger().take_landed();
         transaction.committing = true;
         let began = Instant::now();
         self.until_done(|| client.commit())?;

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::ledger::{Place, Unwritten};
 use crate::sink::{
-    Checkpoint, Outcome, Rejection, SinkBatch, SinkError,
+    Checkpoint, Landed, Outcome, Rejection, SinkBatch, SinkError,
     kafka::error::{Meaning, explain},
 };
 
@@ -38,6 +38,8 @@ pub(super) struct Transaction {
     suspects: BTreeSet<Place>,
     /// Whether committing has begun, so that nobody knows the end before the broker says it.
     pub(super) committing: bool,
+    /// Where the events of each batch are, from when committing began.
+    pub(super) landed: Vec<Landed>,
 }
 
 /// What follows from records that were not written.
@@ -152,6 +154,9 @@ impl Transaction {
 
     /// It is committed: everybody hears it.
     pub(super) fn settle(mut self) {
+        for (job, landed) in self.jobs.iter().zip(&self.landed) {
+            job.batch.landed.add(landed);
+        }
         for (index, job) in self.jobs.into_iter().enumerate() {
             let place = |record| Place { job: index, record };
             let mut later = self.rejected.split_off(&place(0));

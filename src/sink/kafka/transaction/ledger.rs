@@ -3,7 +3,10 @@
 use parking_lot::Mutex;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use crate::sink::kafka::context::Reports;
+use crate::sink::{
+    Landed,
+    kafka::context::{At, Reports},
+};
 
 /// The opaque of records that are no event: checkpoints and claims.
 pub(super) const OURS: usize = usize::MAX;
@@ -44,6 +47,8 @@ pub(in crate::sink::kafka) struct Ledger(Mutex<Book>);
 struct Book {
     unwritten: Vec<Unwritten>,
     last_of_ours: Option<i64>,
+    /// Where the events of each batch are.
+    landed: Vec<Landed>,
     must_abort: bool,
 }
 
@@ -64,6 +69,11 @@ impl Ledger {
         self.0.lock().last_of_ours
     }
 
+    /// Where the events are, by batch; one without any may be missing. Call it when everything has its report.
+    pub(super) fn take_landed(&self) -> Vec<Landed> {
+        std::mem::take(&mut self.0.lock().landed)
+    }
+
     /// Begins anew. Call it when nothing is on its way.
     pub(super) fn clear(&self) {
         *self.0.lock() = Book::default();
@@ -71,11 +81,17 @@ impl Ledger {
 }
 
 impl Reports for Ledger {
-    fn written(&self, opaque: usize, offset: i64) {
+    fn written(&self, opaque: usize, at: At<'_>) {
+        let mut book = self.0.lock();
         if opaque == OURS {
-            let mut book = self.0.lock();
-            book.last_of_ours = book.last_of_ours.max(Some(offset));
+            book.last_of_ours = book.last_of_ours.max(Some(at.offset));
+            return;
         }
+        let job = Place::of(opaque).job;
+        if book.landed.len() <= job {
+            book.landed.resize_with(job + 1, Landed::default);
+        }
+        book.landed[job].add(at.topic, at.partition, at.offset);
     }
 
     fn must_abort(&self) {
@@ -99,9 +115,17 @@ mod tests {
             record: 99,
         };
         let ledger = Ledger::default();
-        ledger.written(place.opaque(), 5);
-        ledger.written(OURS, 9);
-        ledger.written(OURS, 7);
+        let at = |offset| At {
+            topic: "t",
+            partition: 0,
+            offset,
+        };
+        ledger.written(place.opaque(), at(5));
+        ledger.written(OURS, at(9));
+        ledger.written(OURS, at(7));
+        let landed = ledger.take_landed();
+        assert_eq!(landed.len(), place.job + 1);
+        assert_eq!(landed[place.job].topics[0].last, 5);
         assert_eq!(ledger.last_of_ours(), Some(9));
         assert!(!ledger.has_failed());
         ledger.unwritten(place.opaque(), Code::MessageSizeTooLarge);
