@@ -380,7 +380,8 @@ pub struct ReplayDone {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TraceQuery {
-    /// In embedded logs, only what was delivered at this instant or later, RFC 3339.
+    /// Only what was delivered at this instant or later, RFC 3339. Topics are then looked through from it on also for an event of
+    /// which the journal knows where it went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
 }
@@ -392,10 +393,13 @@ pub struct Trace {
     pub id: String,
     /// Its records in the journal, as far as that still holds them.
     pub received: Vec<TraceReceived>,
-    /// Its records in embedded logs.
+    /// Its records in embedded logs and in topics.
     pub delivered: Vec<TraceDelivered>,
     /// Its dead letters.
     pub dead_letters: Vec<DeadLetter>,
+    /// What was not looked through, and what to do: one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<String>,
 }
 
 /// An event in the journal.
@@ -421,7 +425,7 @@ pub struct TraceReceived {
     pub runs: Vec<TraceRun>,
 }
 
-/// An event in an embedded log.
+/// An event in an embedded log (at a position), or in Kafka (in a partition, at an offset).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TraceDelivered {
     /// The event's source.
@@ -438,11 +442,19 @@ pub struct TraceDelivered {
     pub sink: String,
     /// The topic.
     pub topic: String,
-    /// Its lane.
-    pub lane: String,
+    /// Its lane, as far as the ledger still knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
     /// Its position in the log.
-    pub position: u64,
-    /// When it became durable, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    /// Its partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
+    /// Its offset in the partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
+    /// When it became durable in the log, or was handed over to Kafka, RFC 3339.
     pub delivered: String,
     /// How its batch went, as far as the ledger still knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -466,4 +478,32 @@ pub struct TraceRun {
     pub begun: String,
     /// When the last was durable, RFC 3339.
     pub durable: String,
+    /// Between which positions of the embedded log, or of the buffer before the sink, they lie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<TracePositions>,
+    /// Between which offsets of which partitions they lie, with what others wrote there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<TraceStretch>,
+}
+
+/// A stretch of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TracePositions {
+    /// The first position.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+}
+
+/// A stretch of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TraceStretch {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The lowest offset.
+    pub first: i64,
+    /// The highest.
+    pub last: i64,
 }

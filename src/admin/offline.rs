@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -17,29 +18,32 @@ use super::dead_letters;
 use super::gateway::{Answer, Gateway, GatewayError, LetterAction, LogLines, SourceAction};
 use super::replay;
 use super::{stored, trace};
-use crate::config::Outline;
+use crate::config::{LoadError, Loader, Outline};
 use crate::dead_letters::DeadLetterStore;
 use crate::journal::{self, Journal};
 use crate::replay::{from_journal, from_log};
 use crate::runtime::{Checkpoints, DataDir};
 use crate::segment::RealFiles;
+use crate::sink::Kind;
+use crate::sink::kafka::TopicReader;
 use crate::sink::log::{self, EmbeddedLog, Start, lines};
 use crate::trace::{Ledger, Places};
 
 /// The state in a `data_dir`, under its lock, for as long as the value lives.
 pub struct Offline {
     outline: Outline,
+    file: PathBuf,
     address: SocketAddr,
     data_dir: DataDir,
     checkpoints: Checkpoints,
 }
 
 impl Offline {
-    /// Opens the `data_dir` of `outline`. Blocks.
+    /// Opens the `data_dir` of `outline`, of the configuration in `file`. Blocks.
     ///
     /// # Errors
     /// [`GatewayError::NotRunning`] if there is none yet, [`GatewayError::Failed`] if it cannot be used.
-    pub fn open(outline: Outline) -> Result<Self, GatewayError> {
+    pub fn open(outline: Outline, file: PathBuf) -> Result<Self, GatewayError> {
         let address = outline.globals.admin.listen;
         if !outline.globals.data_dir.exists() {
             return Err(GatewayError::NotRunning {
@@ -53,6 +57,7 @@ impl Offline {
             Checkpoints::open(&data_dir.checkpoints()).map_err(|error| failed(&error))?;
         Ok(Self {
             outline,
+            file,
             address,
             data_dir,
             checkpoints,
@@ -120,8 +125,33 @@ impl Offline {
         Ok(journal)
     }
 
+    /// The clusters of the sinks that are one. They need the whole configuration, with its secrets.
+    fn topics(&self) -> Result<Vec<(Str, TopicReader)>, LoadError> {
+        if !self.outline.sinks.iter().any(|(_, kind)| kind == "kafka") {
+            return Ok(Vec::new());
+        }
+        let config = Loader::new().load(&self.file)?.config;
+        let group = config.globals.group.clone();
+        let readers = config.sinks.into_iter().filter_map(|sink| match sink.kind {
+            Kind::Kafka(kafka) => Some((sink.name, TopicReader::new(*kafka, group.clone()))),
+            Kind::Log(_) | Kind::Stdout(_) => None,
+        });
+        Ok(readers.collect())
+    }
+
+    async fn find(&self, id: &str, query: &TraceQuery) -> Result<Trace, GatewayError> {
+        let (topics, gap) = match self.topics() {
+            Ok(topics) => (topics, None),
+            Err(error) => (
+                Vec::new(),
+                Some(format!("topics were not looked through: {error}")),
+            ),
+        };
+        trace::find(&self.places(topics).await?, id, query, gap).await
+    }
+
     /// Where an event can be.
-    async fn places(&self) -> Result<Places, GatewayError> {
+    async fn places(&self, topics: Vec<(Str, TopicReader)>) -> Result<Places, GatewayError> {
         let mut logs = Vec::new();
         for (name, _) in self.outline.sinks.iter().filter(|(_, kind)| kind == "log") {
             logs.push((Str::new(name), self.open_log(Some(name.as_str())).await?));
@@ -136,6 +166,7 @@ impl Offline {
             journal: self.open_journal().await?,
             logs,
             dead_letters: self.open_dead_letters().await?,
+            topics,
             ledger: Some(ledger),
         })
     }
@@ -240,7 +271,7 @@ impl Gateway for Offline {
     }
 
     fn trace<'a>(&'a self, id: &'a str, query: &'a TraceQuery) -> Answer<'a, Trace> {
-        async move { trace::find(&self.places().await?, id, query).await }.boxed()
+        self.find(id, query).boxed()
     }
 
     fn replay<'a>(&'a self, query: &'a ReplayQuery) -> Answer<'a, ReplayDone> {

@@ -238,7 +238,7 @@ impl Gateway for Running {
     }
 
     fn trace<'a>(&'a self, id: &'a str, query: &'a TraceQuery) -> Answer<'a, Trace> {
-        async move { trace::find(&self.gateway.places(), id, query).await }.boxed()
+        async move { trace::find(&self.gateway.places(), id, query, None).await }.boxed()
     }
 
     fn replay<'a>(&'a self, query: &'a ReplayQuery) -> Answer<'a, ReplayDone> {

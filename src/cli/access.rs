@@ -23,7 +23,8 @@ pub(super) async fn gateway(file: &Path) -> Result<Box<dyn Gateway>, Failure> {
     if client.answers().await {
         return Ok(Box::new(client));
     }
-    let opened = tokio::task::spawn_blocking(|| Offline::open(outline)).await;
+    let file = file.to_owned();
+    let opened = tokio::task::spawn_blocking(|| Offline::open(outline, file)).await;
     let opened = opened.map_err(|error| Failure::failed(error.to_string()))?;
     Ok(Box::new(opened?))
 }

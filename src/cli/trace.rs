@@ -4,13 +4,17 @@ use super::Context;
 use super::access::gateway;
 use super::exit::Done;
 use super::tail::instant;
-use crate::admin::{TraceQuery, TraceRun};
+use crate::admin::{TraceDelivered, TraceQuery, TraceRun};
+
+/// Stretches of partitions that are shown of a run; `--json` has all.
+const STRETCHES: usize = 4;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The event's id.
     id: String,
-    /// Look in embedded logs only at what was delivered since: an instant (`2026-05-04T12:00:00Z`) or a duration ago (`10m`).
+    /// Look only at what was delivered since: an instant (`2026-05-04T12:00:00Z`) or a duration ago (`10m`). Topics are looked through
+    /// from there on also for an event of which the journal knows where it went.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// As JSON.
@@ -50,12 +54,15 @@ pub(super) async fn run(args: Args, context: &Context) -> Done {
     }
     for one in &trace.delivered {
         out.line(&format!(
-            "delivered  {}  to sink {}, position {}, topic {}, from lane {}, received {}{}",
+            "delivered  {}  to sink {}, topic {}, {}{}, received {}{}",
             one.delivered,
             one.sink,
-            one.position,
             one.topic,
-            one.lane,
+            place(one),
+            one.lane
+                .as_ref()
+                .map(|lane| format!(", from lane {lane}"))
+                .unwrap_or_default(),
             one.recorded,
             replay(one.replayid.as_deref())
         ))?;
@@ -69,7 +76,18 @@ pub(super) async fn run(args: Args, context: &Context) -> Done {
             one.failed, one.step, one.reason, one.message, one.position
         ))?;
     }
+    for gap in &trace.gaps {
+        out.note(gap);
+    }
     Ok(())
+}
+
+fn place(one: &TraceDelivered) -> String {
+    match (one.position, one.partition, one.offset) {
+        (Some(position), ..) => format!("position {position}"),
+        (None, Some(partition), Some(offset)) => format!("partition {partition}, offset {offset}"),
+        _ => "somewhere".to_owned(),
+    }
 }
 
 fn replay(id: Option<&str>) -> String {
@@ -81,8 +99,20 @@ fn how(run: &TraceRun) -> String {
         1 => "in a batch".to_owned(),
         batches => format!("among {batches} batches"),
     };
+    let refused = match run.refused {
+        0 => String::new(),
+        refused => format!(", {refused} of them refused"),
+    };
+    let mut stretches = run.topics.iter().map(|stretch| {
+        let (topic, partition) = (&stretch.topic, stretch.partition);
+        format!(
+            "; {topic}, partition {partition}, offsets {} to {}",
+            stretch.first, stretch.last
+        )
+    });
+    let stretches: String = stretches.by_ref().take(STRETCHES).collect();
     format!(
-        "{batches} of {} events, sent {} times, between {} and {}",
+        "{batches} of {} events{refused}, sent {} times, between {} and {}{stretches}",
         run.events, run.attempts, run.begun, run.durable
     )
 }

@@ -76,6 +76,11 @@ pub trait Sink: Send + Sync + 'static {
         None
     }
 
+    /// Reads the topics that it writes, if those can be read here.
+    fn topics(&self) -> Option<&kafka::TopicReader> {
+        None
+    }
+
     /// Writes out what was accepted and lets go of everything. Called once, after all lanes are dropped.
     fn close(&self) -> BoxFuture<'_, ()>;
 }

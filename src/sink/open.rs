@@ -32,7 +32,9 @@ pub fn open(
         Kind::Kafka(config) => {
             let (name, config) = (sink.name.clone(), config.as_ref().clone());
             let sink = match config.delivery {
-                Delivery::AtLeastOnce => KafkaSink::open(name, config)?,
+                Delivery::AtLeastOnce => {
+                    KafkaSink::open(name, config)?.of_group(globals.group.clone())
+                }
                 Delivery::ExactlyOnce => {
                     let member = Member {
                         group: globals.group.clone(),

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use headgate_sdk::{Batch, Envelope, LaneId, Str, Timestamp, batch::wire};
 
-use super::{Ledger, Run};
+use super::{Ledger, Run, topics};
 use crate::{
     dead_letters::{DeadLetterStore, Filter, Kept},
     journal::Journal,
-    sink::log::{EmbeddedLog, Start},
+    sink::{
+        kafka::TopicReader,
+        log::{EmbeddedLog, Start},
+    },
 };
 
 const READ_BYTES: usize = 1 << 20;
 /// The most of each kind that is told.
-const MOST: usize = 100;
+pub(super) const MOST: usize = 100;
 
 /// Where to look.
 #[derive(Clone)]
@@ -24,6 +27,8 @@ pub struct Places {
     pub logs: Vec<(Str, Arc<EmbeddedLog>)>,
     /// What could not be delivered.
     pub dead_letters: DeadLetterStore,
+    /// Topics, by the names of the sinks that write them.
+    pub topics: Vec<(Str, TopicReader)>,
     /// How batches went.
     pub ledger: Option<Ledger>,
 }
@@ -33,10 +38,12 @@ pub struct Places {
 pub struct Traced {
     /// Its records in the journal.
     pub received: Vec<Received>,
-    /// Its records in embedded logs.
+    /// Its records in embedded logs and in topics.
     pub delivered: Vec<Delivered>,
     /// Its dead letters.
     pub dead: Vec<Kept>,
+    /// What was not looked through, and what to do: one sentence each.
+    pub gaps: Vec<String>,
 }
 
 /// What all records of an event say.
@@ -53,7 +60,7 @@ pub struct Sighting {
 }
 
 impl Sighting {
-    fn of(event: &Envelope) -> Self {
+    pub(super) fn of(event: &Envelope) -> Self {
         Self {
             source: event.source.clone(),
             event_type: event.event_type.clone(),
@@ -78,7 +85,7 @@ pub struct Received {
     pub runs: Vec<Run>,
 }
 
-/// An event in an embedded log.
+/// An event in an embedded log, or in a topic.
 #[derive(Debug, Clone)]
 pub struct Delivered {
     /// The event.
@@ -87,17 +94,35 @@ pub struct Delivered {
     pub sink: Str,
     /// The topic.
     pub topic: Str,
-    /// Its lane.
-    pub lane: LaneId,
-    /// Its position.
-    pub position: u64,
-    /// When it became durable.
+    /// Its lane, as far as that is known.
+    pub lane: Option<LaneId>,
+    /// Where exactly.
+    pub place: Place,
+    /// When it became durable in the log, or was handed over to Kafka.
     pub at: Timestamp,
     /// How its batch went, if that is still known.
     pub run: Option<Run>,
 }
 
-/// Looks for the event of this id; in the logs only for what was delivered since `since`.
+/// Where a record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In an embedded log.
+    Log {
+        /// The position.
+        position: u64,
+    },
+    /// In Kafka.
+    Partition {
+        /// The partition.
+        partition: i32,
+        /// The offset.
+        offset: i64,
+    },
+}
+
+/// Looks for the event of this id. In the logs only for what was delivered since `since`; in topics where the ledger says that its
+/// batch lies, and among everything since `since`, if that is given or the journal does not have the event.
 ///
 /// # Errors
 /// A sentence that says what cannot be read.
@@ -146,8 +171,10 @@ pub async fn find(places: &Places, id: &str, since: Option<Timestamp>) -> Result
                 event: Sighting::of(&one.record.envelope),
                 sink: sink.clone(),
                 topic: one.record.topic,
-                lane: one.lane,
-                position: one.position,
+                lane: Some(one.lane),
+                place: Place::Log {
+                    position: one.position,
+                },
                 at: one.delivered,
                 run: None,
             }));
@@ -163,61 +190,39 @@ pub async fn find(places: &Places, id: &str, since: Option<Timestamp>) -> Result
         add_runs(ledger, &mut traced)
             .await
             .map_err(|error| said(&error))?;
+        topics::look(places, ledger, &mut traced, id, since)
+            .await
+            .map_err(|error| said(&error))?;
     }
     Ok(traced)
 }
 
-/// Says how the batches went. A journaled batch is numbered by the position of its last record; what lies in a log became durable
-/// while its batch was under way.
+/// Says how the batches went. A journaled batch is numbered by the position of its last record.
 async fn add_runs(
     ledger: &Ledger,
     traced: &mut Traced,
 ) -> Result<(), crate::segment::SegmentError> {
-    let lanes: std::collections::HashSet<Str> = traced
-        .received
-        .iter()
-        .map(|one| one.lane.as_str())
-        .chain(traced.delivered.iter().map(|one| one.lane.as_str()))
-        .map(Str::new)
-        .collect();
-    if lanes.is_empty() {
+    if traced.received.is_empty() && traced.delivered.is_empty() {
         return Ok(());
     }
-    let received: Vec<_> = traced
-        .received
-        .iter()
-        .map(|one| (one.lane.clone(), one.position))
-        .collect();
-    let delivered: Vec<_> = traced
-        .delivered
-        .iter()
-        .map(|one| (one.lane.clone(), one.sink.clone(), one.at.as_millisecond()))
-        .collect();
-    let of_log = |run: &Run, (lane, sink, at): &(LaneId, Str, i64)| {
-        run.lane == lane.as_str()
-            && run.sink == *sink
-            && run.begun_ms <= *at
-            && *at <= run.durable_ms
-    };
-    let of_journal = |run: &Run, (lane, position): &(LaneId, u64)| {
-        run.lane == lane.as_str() && *position <= run.last
-    };
-    let wanted = |run: &Run| {
-        lanes.contains(&run.lane)
-            && (delivered.iter().any(|one| of_log(run, one))
-                || received.iter().any(|one| of_journal(run, one)))
-    };
-    let runs = ledger.runs(wanted, 10_000).await?;
-    for (one, key) in traced.delivered.iter_mut().zip(&delivered) {
-        one.run = runs.iter().find(|run| of_log(run, key)).cloned();
-    }
-    for (one, key) in traced.received.iter_mut().zip(&received) {
-        // The first batch for each sink that ends at its record or after it.
-        for run in runs.iter().filter(|run| of_journal(run, key)) {
-            if one.runs.iter().all(|known| known.sink != run.sink) {
-                one.runs.push(run.clone());
+    ledger
+        .each(|run| {
+            for one in &mut traced.received {
+                // The first batch for each sink that ends at its record or after it.
+                let is_its = run.lane == one.lane.as_str() && one.position <= run.last;
+                if is_its && one.runs.iter().all(|known| known.sink != run.sink) {
+                    one.runs.push(run.clone());
+                }
             }
-        }
-    }
-    Ok(())
+            for one in &mut traced.delivered {
+                let lane = one.lane.as_ref().map_or("", LaneId::as_str);
+                if one.run.is_none()
+                    && run.lane == lane
+                    && run.holds(&one.sink, &one.topic, one.place)
+                {
+                    one.run = Some(run.clone());
+                }
+            }
+        })
+        .await
 }

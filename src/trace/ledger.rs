@@ -167,27 +167,19 @@ impl Ledger {
         self.log.stats().bytes
     }
 
-    /// All runs that `wanted` takes, oldest first, at most `limit`.
+    /// Shows all runs to `look`, oldest first.
     ///
     /// # Errors
     /// [`SegmentError`] if the ledger cannot be read.
-    pub async fn runs(
-        &self,
-        wanted: impl Fn(&Run) -> bool,
-        limit: usize,
-    ) -> Result<Vec<Run>, SegmentError> {
-        let mut found = Vec::new();
+    pub async fn each(&self, mut look: impl FnMut(Run)) -> Result<(), SegmentError> {
         let mut reader = self.log.reader(0);
-        while found.len() < limit && !reader.is_at_end() {
+        while !reader.is_at_end() {
             for record in reader.read_now(READ_BYTES).await? {
-                if let Ok(run) = serde_json::from_slice::<Run>(&record.data)
-                    && wanted(&run)
-                {
-                    found.push(run);
+                if let Ok(run) = serde_json::from_slice::<Run>(&record.data) {
+                    look(run);
                 }
             }
         }
-        found.truncate(limit);
-        Ok(found)
+        Ok(())
     }
 }

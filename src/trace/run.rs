@@ -3,6 +3,7 @@
 use headgate_sdk::Str;
 use serde::{Deserialize, Serialize};
 
+use super::Place;
 use crate::sink::Landed;
 
 /// Stretches of partitions that an entry of the ledger names before the next batch gets one of its own.
@@ -38,6 +39,25 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether a place of a sink is within its stretches.
+    pub(super) fn holds(&self, sink: &str, topic: &str, place: Place) -> bool {
+        let within = match place {
+            Place::Log { position } => self
+                .landed
+                .log
+                .is_some_and(|(first, last)| (first..=last).contains(&position)),
+            Place::Partition { partition, offset } => {
+                let mut stretches = self.landed.topics.iter();
+                stretches.any(|stretch| {
+                    stretch.topic == topic
+                        && stretch.partition == partition
+                        && (stretch.first..=stretch.last).contains(&offset)
+                })
+            }
+        };
+        within && self.sink == sink
+    }
+
     /// Takes what followed into the same entry, if both went smoothly; tells whether it did.
     pub(super) fn take(&mut self, next: &Self) -> bool {
         let smooth = |run: &Self| run.attempts == 1 && run.refused == 0;

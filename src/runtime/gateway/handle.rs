@@ -174,6 +174,13 @@ impl Gateway {
                 .filter_map(|plan| Some((plan.sink.name().clone(), plan.sink.log()?.clone())))
                 .collect(),
             dead_letters: self.inner.dead_letters.clone(),
+            topics: self
+                .inner
+                .stack
+                .sinks
+                .iter()
+                .filter_map(|plan| Some((plan.sink.name().clone(), plan.sink.topics()?.clone())))
+                .collect(),
             ledger: Some(self.inner.ledger.clone()),
         }
     }

@@ -310,7 +310,7 @@ async fn a_trace_says_where_an_event_is_and_how_it_came_there() {
     };
     let (received, delivered) = (&found.received[0], &found.delivered[0]);
     assert_eq!((found.received.len(), found.delivered.len()), (1, 1));
-    assert_eq!(received.lane, delivered.lane);
+    assert_eq!(Some(&received.lane), delivered.lane.as_ref());
     assert_eq!(received.event.recorded, Timestamp::from_second(77).unwrap());
     let run = delivered.run.as_ref().unwrap();
     assert_eq!(

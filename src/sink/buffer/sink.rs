@@ -9,6 +9,7 @@ use crate::{
     runtime::Checkpoints,
     sink::{
         Keeps, LaneSink, Sink, SinkError,
+        kafka::TopicReader,
         log::{EmbeddedLog, LogSink},
     },
 };
@@ -53,6 +54,10 @@ impl Sink for Buffered {
 
     fn status(&self) -> &Status {
         self.inner.status()
+    }
+
+    fn topics(&self) -> Option<&TopicReader> {
+        self.inner.topics()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

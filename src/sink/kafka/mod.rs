@@ -28,6 +28,7 @@ mod error;
 mod pending;
 mod producer;
 mod reach;
+mod reader;
 mod service;
 mod sink;
 mod topics;
@@ -35,5 +36,6 @@ mod transaction;
 
 pub use config::{Compression, Config, Mechanism, Mode, Sasl, Tls, Topics};
 pub use reach::reach;
+pub use reader::{Found, ReadError, Span, TopicReader};
 pub use sink::KafkaSink;
 pub use transaction::{Delivery, Member, Transactions};

@@ -16,6 +16,7 @@ use super::{
     Config, client,
     context::Health,
     producer::{Producer, Room},
+    reader::TopicReader,
     service::LaneToKafka,
     topics::Topics,
     transaction::{Member, Shards},
@@ -34,6 +35,7 @@ const PROBE_PAUSE: Duration = Duration::from_secs(1);
 pub struct KafkaSink {
     name: Str,
     shared: Arc<Shared>,
+    reader: TopicReader,
     /// With exactly once.
     shards: Option<Shards>,
     closing: CancellationToken,
@@ -58,6 +60,7 @@ impl KafkaSink {
     /// Settings that librdkafka refuses, or files of certificates that cannot be read. An unreachable cluster is no error: it
     /// shows in the status.
     pub fn open(name: Str, config: Config) -> Result<Self, SinkError> {
+        let reader = TopicReader::new(config.clone(), "headgate".into());
         let health = Arc::new(Health::new(name.clone(), Status::default()));
         let producer = make("main", &client::producer(&config), &health)?;
         let shared = Arc::new(Shared {
@@ -77,9 +80,17 @@ impl KafkaSink {
         Ok(Self {
             name,
             shared,
+            reader,
             shards: None,
             closing,
         })
+    }
+
+    /// As a sink of a gateway of `group`, whose own topics are nobody's events.
+    #[must_use]
+    pub fn of_group(mut self, group: Str) -> Self {
+        self.reader = TopicReader::new(self.shared.config.clone(), group);
+        self
     }
 
     /// Makes the sink for events exactly once. Its shards begin when lanes ask for them. Call it inside a tokio runtime.
@@ -87,7 +98,7 @@ impl KafkaSink {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn transactional(name: Str, config: Config, member: Member) -> Result<Self, SinkError> {
-        let mut sink = Self::open(name, config)?;
+        let mut sink = Self::open(name, config)?.of_group(member.group.clone());
         sink.shards = Some(Shards::new(member, Arc::clone(&sink.shared)));
         Ok(sink)
     }
@@ -194,6 +205,10 @@ impl Sink for KafkaSink {
 
     fn status(&self) -> &Status {
         self.shared.health.status()
+    }
+
+    fn topics(&self) -> Option<&TopicReader> {
+        Some(&self.reader)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -9,3 +9,4 @@ mod outage;
 mod poison;
 mod refusals;
 mod stopping;
+mod trace;

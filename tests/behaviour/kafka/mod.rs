@@ -50,6 +50,25 @@ pub(crate) async fn topic(brokers: &str, partitions: i32, settings: &[(&str, &st
     name
 }
 
+/// Deletes a topic, and waits until it is gone.
+pub(crate) async fn delete_topic(brokers: &str, topic: &str) {
+    let admin = admin(brokers);
+    let results = admin.delete_topics(&[topic], &AdminOptions::new()).await;
+    results.unwrap()[0].as_ref().unwrap();
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let listed = admin
+            .inner()
+            .fetch_metadata(None, std::time::Duration::from_secs(10))
+            .unwrap();
+        if listed.topics().iter().all(|known| known.name() != topic) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "`{topic}` stays");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
 /// Waits until the sink's state is as wanted.
 async fn state(sink: &KafkaSink, wanted: impl Fn(&State) -> bool) -> State {
     use headgate::sink::Sink as _;

@@ -17,6 +17,7 @@ use rdkafka::{
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub(crate) partition: i32,
+    pub(crate) offset: i64,
     pub(crate) key: Option<String>,
     pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
     pub(crate) value: Option<Bytes>,
@@ -79,6 +80,7 @@ pub(crate) fn read_all(brokers: &str, topic: &str, isolation: &str) -> Vec<Found
                 });
                 found.entry(message.partition()).or_default().push(Found {
                     partition: message.partition(),
+                    offset: message.offset(),
                     key: message
                         .key()
                         .map(|key| String::from_utf8(key.to_vec()).unwrap()),
