@@ -18,3 +18,7 @@ pub mod segment;
 pub mod sink;
 pub mod trace;
 pub mod trial;
+
+/// Threads allocate what other threads free, in every request and every batch: the system's allocator makes a sixth of a webhook's cost of that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

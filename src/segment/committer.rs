@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::{Notify, watch};
@@ -50,6 +50,10 @@ pub(super) struct Pending {
     pub(super) groups: VecDeque<Gathering>,
     /// What all groups hold.
     pub(super) bytes: usize,
+    /// How many appends wait in all groups.
+    pub(super) appends: usize,
+    /// The committer is woken when so many wait.
+    pub(super) wake_at: usize,
     /// What is left for the last group in the segment that it will be written to.
     pub(super) open_left: u64,
     /// How many segments the cap allows beyond those that exist or are planned for.
@@ -71,6 +75,7 @@ pub(super) struct Pending {
 pub(super) struct Gathering {
     pub(super) frame: FrameBuilder,
     pub(super) group: Arc<Group>,
+    pub(super) appends: usize,
 }
 
 impl Pending {
@@ -78,6 +83,8 @@ impl Pending {
         Self {
             groups: VecDeque::new(),
             bytes: 0,
+            appends: 0,
+            wake_at: 1,
             open_left: 0,
             segments_left: 0,
             usual_bytes: 0,
@@ -112,6 +119,7 @@ impl Pending {
             self.groups.push_back(Gathering {
                 frame,
                 group: Arc::default(),
+                appends: 0,
             });
         }
         self.groups.back_mut()
@@ -124,6 +132,7 @@ impl Pending {
             self.open_left = self.open_left.saturating_sub(bytes as u64);
         }
         self.bytes -= bytes;
+        self.appends -= taken.appends;
         self.usual_bytes = bytes;
         Some(taken)
     }
@@ -184,12 +193,20 @@ pub(super) struct Committer<O> {
     shared: Arc<Shared>,
     observer: O,
     place: Place,
+    /// How many appends came together lately: those of a group and those that waited when it was durable.
+    crowd: usize,
 }
+
+/// Where a crowd appends, a group waits so long for the rest of it: one sync then serves more of them.
+const LINGER: Duration = Duration::from_millis(1);
+/// So many appends are a crowd.
+const CROWD: usize = 4;
 
 enum Work {
     Commit {
         frame: FrameBuilder,
         group: Arc<Group>,
+        appends: usize,
         skip_to: Sequence,
     },
     Recycle {
@@ -205,6 +222,7 @@ impl<O: Observer> Committer<O> {
             shared,
             observer,
             place,
+            crowd: 0,
         }
     }
 
@@ -216,8 +234,14 @@ impl<O: Observer> Committer<O> {
                 Work::Commit {
                     frame,
                     group,
+                    appends,
                     skip_to,
-                } => self.commit(frame, &group, skip_to),
+                } => {
+                    let outcome = self.commit(frame, &group, skip_to);
+                    let came_together = appends + self.shared.pending.lock().appends;
+                    self.crowd = came_together.max(self.crowd * 3 / 4);
+                    outcome
+                }
                 Work::Recycle { up_to } => self.recycle(up_to),
                 Work::Roll => self.roll().inspect(|()| self.plan()),
                 Work::Stop => break,
@@ -245,29 +269,50 @@ impl<O: Observer> Committer<O> {
     fn wait(&mut self) -> Work {
         let shared = self.shared.clone();
         let mut pending = shared.pending.lock();
+        let mut expected = match self.crowd {
+            CROWD.. => self.crowd * 7 / 8,
+            _ => 1,
+        };
+        let until = (expected > 1).then(|| Instant::now() + LINGER);
         loop {
             if std::mem::take(&mut pending.must_recycle) {
                 return Work::Recycle {
                     up_to: pending.released,
                 };
             }
-            if let Some(Gathering { frame, group }) = pending.take_group() {
+            let closing = matches!(pending.state, State::Closing);
+            let gathered = pending.appends >= expected || pending.groups.len() > 1 || closing;
+            if gathered && let Some(taken) = pending.take_group() {
                 let skip_to = pending.skip_to;
                 drop(pending);
                 shared.space.notify_waiters();
+                let Gathering {
+                    frame,
+                    group,
+                    appends,
+                } = taken;
                 return Work::Commit {
                     frame,
                     group,
+                    appends,
                     skip_to,
                 };
             }
             if std::mem::take(&mut pending.must_roll) && self.place.offset > HEADER_BYTES {
                 return Work::Roll;
             }
-            if matches!(pending.state, State::Closing) {
+            if closing {
                 return Work::Stop;
             }
-            shared.work.wait(&mut pending);
+            pending.wake_at = expected;
+            match until {
+                Some(until) if expected > 1 => {
+                    if shared.work.wait_until(&mut pending, until).timed_out() {
+                        expected = 1;
+                    }
+                }
+                _ => shared.work.wait(&mut pending),
+            }
         }
     }
 

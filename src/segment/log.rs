@@ -154,7 +154,6 @@ impl SegmentLog {
         if pending.bytes > 0 && pending.bytes + bytes > options.max_pending_bytes {
             return Ok(None);
         }
-        let was_idle = pending.groups.is_empty();
         let Some(gathering) = pending.group_for(bytes, options) else {
             return Err(SegmentError::Full {
                 log: options.name,
@@ -168,9 +167,13 @@ impl SegmentLog {
         }
         let ticket = Ticket::new(gathering.group.clone(), index, records.len() as u32);
         let after = gathering.frame.sealed_len();
+        gathering.appends += 1;
         pending.bytes += after - before;
+        pending.appends += 1;
+        // A full group goes without the rest of the crowd.
+        let wake = pending.appends == pending.wake_at || pending.groups.len() > 1;
         drop(pending);
-        if was_idle {
+        if wake {
             self.shared.work.notify_one();
         }
         Ok(Some(ticket))

@@ -2,7 +2,7 @@
 //!
 //! Appenders encode their records into one pending group; a committer thread takes the whole group, writes it as one frame
 //! with one write and one `fdatasync`, and wakes everyone who waited for it. While it syncs, the next group gathers, so that
-//! groups grow with the load and no artificial delay is needed.
+//! groups grow with the load; where many append at once, it waits up to a millisecond for as many as came together before.
 //!
 //! The module owns a directory of segments. Their names and headers say where each begins, so that opening scans the last
 //! segment only, however much is kept.

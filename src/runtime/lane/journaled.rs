@@ -3,7 +3,7 @@
 //! `send` appends to the journal; a feeder reads the lane's records back, as far as its task has room, and releases what is
 //! durable. A lane that is held up holds segments of the journal, and nothing else.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
@@ -12,7 +12,10 @@ use headgate_sdk::{
     batch::wire,
     lane::{LaneBackend, Progress},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{entries::StoredEntries, task::Submission};
@@ -29,6 +32,8 @@ use crate::{
 pub(super) const BATCH: u8 = 1;
 /// Records that become one batch are at most so many bytes.
 const BATCH_BYTES: usize = 1 << 20;
+/// After a batch that was not half full, more records may gather for so long: a sink syncs once a batch.
+const GATHER: Duration = Duration::from_millis(4);
 
 /// Appends to the journal.
 pub(super) struct Journaled {
@@ -110,6 +115,8 @@ pub(super) struct Feeder {
     pub(super) fed: u64,
     /// Up to where the journal was let go.
     pub(super) released: u64,
+    /// When the next batch may be made.
+    pub(super) next_batch: Instant,
 }
 
 enum Next {
@@ -177,12 +184,19 @@ impl Feeder {
     }
 
     async fn next(&mut self, reader: &mut LaneReader, closed: bool) -> Next {
+        let next_batch = self.next_batch;
+        let next_entries = async {
+            if next_batch > Instant::now() {
+                tokio::time::sleep_until(next_batch).await;
+            }
+            reader.next(BATCH_BYTES).await
+        };
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Next::Stopped,
             changed = self.progress.changed() => if changed.is_ok() { Next::Released } else { Next::Stopped },
             Ok(()) = self.indexed.changed() => Next::Released,
-            entries = reader.next(BATCH_BYTES) => Next::Entries(entries),
+            entries = next_entries => Next::Entries(entries),
             () = self.closed.cancelled(), if !closed => Next::Closed,
         }
     }
@@ -221,7 +235,11 @@ impl Feeder {
                 metrics::counter!("headgate_journal_unreadable_records_total").increment(1);
             }
         }
-        let bytes = u32::try_from(batch.weight().min(self.capacity)).unwrap_or(u32::MAX);
+        let weight = batch.weight();
+        if weight < BATCH_BYTES / 2 {
+            self.next_batch = Instant::now() + GATHER;
+        }
+        let bytes = u32::try_from(weight.min(self.capacity)).unwrap_or(u32::MAX);
         let mut waiting = pin!(Arc::clone(&self.room).acquire_many_owned(bytes));
         let room = loop {
             // What becomes durable meanwhile must not hold the journal's segments.

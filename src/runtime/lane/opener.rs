@@ -8,7 +8,10 @@ use headgate_sdk::{
     lane::{LaneOpener, LaneParts, Progress, ProgressState, Restored},
 };
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -335,6 +338,7 @@ impl SourceLanes {
             stop: shared.stop.clone(),
             fed: 0,
             released: 0,
+            next_batch: Instant::now(),
         };
         shared.tasks.spawn(feeder.run());
     }

@@ -112,6 +112,16 @@ impl Lane {
         let wanted = u32::try_from(bytes.max(Self::MIN_RESERVATION))
             .unwrap_or(u32::MAX)
             .min(self.shared.capacity);
+        // Mostly there is room, and nothing to wait for.
+        if !self.is_paused()
+            && !self.shared.parts.revoked.is_cancelled()
+            && let Ok(room) = Arc::clone(&self.shared.room).try_acquire_many_owned(wanted)
+        {
+            return Ok(Permit {
+                room,
+                lane: self.clone(),
+            });
+        }
         let room = async {
             if self.is_paused() {
                 let mut paused = self.shared.parts.paused.clone();

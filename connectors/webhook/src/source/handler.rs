@@ -16,6 +16,7 @@ use headgate_sdk::{
     http::{Body, Handler, Peer, Problem, Request, Response},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority};
+use serde::Serialize;
 
 use super::{
     SignatureCovers, address,
@@ -230,18 +231,17 @@ pub(super) async fn accept(endpoint: &Endpoint, delivery: &Delivery<'_>) -> Step
     } else {
         vec![event::plain(endpoint, delivery)]
     };
-    let source = endpoint.source_name.to_string();
     match endpoint.take(events).await {
         Ok(Taken::First(ids)) => {
-            metrics::counter!("headgate_webhook_deliveries_total", "source" => source, "outcome" => "accepted").increment(1);
+            endpoint.outcomes.accepted.increment(1);
             Ok(accepted(endpoint, StatusCode::ACCEPTED, &ids))
         }
         Ok(Taken::Repetition(id)) => {
-            metrics::counter!("headgate_webhook_deliveries_total", "source" => source, "outcome" => "repeated").increment(1);
+            endpoint.outcomes.repeated.increment(1);
             Ok(accepted(endpoint, StatusCode::OK, &[id]))
         }
         Err(error) => {
-            metrics::counter!("headgate_webhook_deliveries_total", "source" => source, "outcome" => "busy").increment(1);
+            endpoint.outcomes.busy.increment(1);
             tracing::warn!(source = %endpoint.source_name, %error, "a delivery was turned away; its sender will try again");
             Err(match error {
                 Busy::NoRoom => busy("The gateway is catching up."),
@@ -301,13 +301,20 @@ fn accepted(endpoint: &Endpoint, status: StatusCode, ids: &[Str]) -> Response {
         let status = StatusCode::from_u16(respond.status).unwrap_or(status);
         return text(status, &respond.content_type, body);
     }
-    let body = match ids.len() {
-        0 | 1 => serde_json::json!({ "id": id }),
-        _ => {
-            serde_json::json!({ "id": id, "ids": ids.iter().map(Str::as_str).collect::<Vec<_>>() })
-        }
+    let body = Accepted {
+        id,
+        ids: (ids.len() > 1).then_some(ids),
     };
-    text(status, "application/json", body.to_string())
+    let body = serde_json::to_vec(&body).expect("texts are plain data");
+    text(status, "application/json", body)
+}
+
+/// What a sender is told.
+#[derive(Serialize)]
+struct Accepted<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ids: Option<&'a [Str]>,
 }
 
 /// An answer with a body.

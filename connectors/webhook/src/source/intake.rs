@@ -59,6 +59,25 @@ pub(super) struct Endpoint {
     pub(super) learned: Arc<Learned>,
     pub(super) tracker: TaskTracker,
     pub(super) unique: UniqueIds,
+    pub(super) outcomes: Outcomes,
+}
+
+/// How many deliveries came to what: handles, so that a request asks no registry.
+pub(super) struct Outcomes {
+    pub(super) accepted: metrics::Counter,
+    pub(super) repeated: metrics::Counter,
+    pub(super) busy: metrics::Counter,
+}
+
+impl Outcomes {
+    pub(super) fn new(source: &Str) -> Self {
+        let counter = |outcome: &'static str| metrics::counter!("headgate_webhook_deliveries_total", "source" => source.to_string(), "outcome" => outcome);
+        Self {
+            accepted: counter("accepted"),
+            repeated: counter("repeated"),
+            busy: counter("busy"),
+        }
+    }
 }
 
 /// What became of a request's events.

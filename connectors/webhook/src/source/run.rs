@@ -13,7 +13,7 @@ use super::{
     failures::Failures,
     handler::Webhook,
     handshake::Learned,
-    intake::{Endpoint, UniqueIds},
+    intake::{Endpoint, Outcomes, UniqueIds},
     keys::Remote,
     quarantine::Quarantine,
 };
@@ -133,6 +133,7 @@ impl WebhookSource {
                 learned,
                 tracker: tracker.clone(),
                 unique: UniqueIds::new(&cx.source.instance),
+                outcomes: Outcomes::new(&cx.source.name),
                 config: Arc::clone(config),
             }));
         }
