@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use headgate_sdk::{Lane, LaneError, control::Control, control::ControlError};
+use headgate_sdk::{Lane, LaneError, Str, control::Control, control::ControlError};
 use serde::{Deserialize, Serialize};
 
-use super::{engine::Engine, lanes::LaneState};
+use super::{engine::Engine, lanes::LaneState, prune::lies_there};
 use crate::{
+    config::Afterwards,
     ledger::{self, FileEntry},
     name,
     state::FileState,
@@ -117,8 +118,9 @@ impl Engine {
         let published = self.lanes.values().map(LaneState::unacknowledged).sum();
         figures.set(FileState::Published, published);
         let lanes: Vec<_> = self.lanes.values().map(LaneState::lane).collect();
+        let leave = self.plan.afterwards == Afterwards::Leave;
         self.answers.spawn(async move {
-            let answer = match count(&lanes, &mut figures).await {
+            let answer = match count(&lanes, leave, &mut figures).await {
                 Ok(()) => serde_json::to_value(&figures)
                     .map_err(|error| ControlError::Failed(error.to_string())),
                 Err(error) => Err(ControlError::Failed(error.to_string())),
@@ -128,19 +130,46 @@ impl Engine {
     }
 }
 
-async fn count(lanes: &[Lane], figures: &mut Figures) -> Result<(), LaneError> {
+async fn count(lanes: &[Lane], leave: bool, figures: &mut Figures) -> Result<(), LaneError> {
     for lane in lanes {
         let mut after = None;
         loop {
             let page = lane.entries("f/", after.as_deref(), PAGE).await?;
-            for (key, value) in &page {
-                figures.add_entry(key, value);
+            let full = page.len() == PAGE;
+            after = page.last().map(|(key, _)| key.clone());
+            if leave {
+                for (key, value) in &page {
+                    figures.add_entry(key, value);
+                }
+            } else {
+                let counted = std::mem::take(figures);
+                let counting = tokio::task::spawn_blocking(move || add_present(counted, &page));
+                *figures = counting.await.unwrap_or_default();
             }
-            match page.last() {
-                Some((key, _)) if page.len() == PAGE => after = Some(key.clone()),
-                _ => break,
+            if !full {
+                break;
             }
         }
     }
     Ok(())
+}
+
+/// What is done with a file and what is noted of that are two things: after a crash between them the file is gone, and no longer waits
+/// to be put away.
+fn add_present(mut figures: Figures, page: &[(Str, Bytes)]) -> Figures {
+    for (key, value) in page {
+        match ledger::get::<FileEntry>(value) {
+            Some(entry) if entry.state == FileState::Acknowledged && !lies_there(key) => {
+                let gone = FileEntry {
+                    state: FileState::Gone,
+                    ..entry
+                };
+                if let Some(value) = ledger::put(key.clone(), &gone).value {
+                    figures.add_entry(key, &value);
+                }
+            }
+            _ => figures.add_entry(key, value),
+        }
+    }
+    figures
 }

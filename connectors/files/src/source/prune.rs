@@ -145,7 +145,8 @@ fn is_old(key: &str, value: &Bytes, oldest: i64) -> Option<u64> {
     (at < oldest).then_some(next)
 }
 
-fn lies_there(key: &str) -> bool {
+/// Whether the file that an entry is about lies in its place. Blocks.
+pub(super) fn lies_there(key: &str) -> bool {
     let path = ["f/", "a/", "r/"]
         .iter()
         .find_map(|prefix| key.strip_prefix(prefix));

@@ -78,6 +78,14 @@ async fn a_crash_after_the_move_loses_and_repeats_nothing() {
     bench.until_state(&bench.path("b"), "archived").await;
     assert!(!path.exists());
     assert_eq!(names(&bench.path("processed")), ["a", "b"]);
+    // Nobody noted the first move; the file does not wait for another one.
+    let states = bench.status().await["states"].clone();
+    assert_eq!(states["gone"]["count"], 1, "{states}");
+    assert_eq!(
+        states["acknowledged"]["count"],
+        serde_json::Value::Null,
+        "{states}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
