@@ -103,15 +103,22 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// What is wrong with the key at `pointer`.
+    pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            message: message.into(),
+        }
+    }
+}
+
 impl BuildError {
     /// A single problem.
     #[must_use]
     pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
-            problems: vec![Problem {
-                pointer: pointer.into(),
-                message: message.into(),
-            }],
+            problems: vec![Problem::new(pointer, message)],
         }
     }
 }

@@ -6,7 +6,7 @@
 //! | to | see |
 //! |---|---|
 //! | make a connector | [`Connector`], [`Source`], [`SourceContext`] |
-//! | send events and learn when they are durable | [`Lane`], [`Batch`], [`Position`], [`lane::Progress`] |
+//! | send events and learn when they are durable | [`Lane`], [`Batch`], [`batch::Outgoing`], [`Position`], [`lane::Progress`] |
 //! | take HTTP requests | [`http`], [`admission`] |
 //! | keep large payloads | [`blobs`] |
 //! | answer the operator | [`control`], [`status`], [`command`] |

@@ -1,8 +1,11 @@
 //! The batch: the unit of work from a source to a sink.
 
+mod outgoing;
 pub mod wire;
 
 use bytes::Bytes;
+
+pub use outgoing::{Outgoing, Payload};
 
 use crate::{Envelope, Position, Str, Timestamp};
 

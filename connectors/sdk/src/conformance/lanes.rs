@@ -155,6 +155,27 @@ impl MemoryLanes {
         }
     }
 
+    /// Waits until `is_last` says so about a durable event. It is shown each one once, in the order of its lane, those that are
+    /// durable already first: however many there are, nothing is copied. Cancel safe.
+    pub async fn wait_for_event(&self, mut is_last: impl FnMut(&Envelope) -> bool) {
+        let mut changes = self.lock().changes.subscribe();
+        let mut seen: HashMap<LaneId, usize> = HashMap::new();
+        loop {
+            for (id, stored) in &self.lock().lanes {
+                let seen = seen.entry(id.clone()).or_default();
+                for event in &stored.durable[*seen..] {
+                    *seen += 1;
+                    if is_last(event) {
+                        return;
+                    }
+                }
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }

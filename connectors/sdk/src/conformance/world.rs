@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -55,6 +55,12 @@ impl World {
         self.folder.path()
     }
 
+    /// The source's folder for what need not outlive it.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.folder.path().join("scratch")
+    }
+
     /// Sends a request to whatever is mounted at its path; 503 if nothing is.
     pub async fn request(&self, request: Request) -> Response {
         let handler = self.mounts.paths().get(request.uri().path()).cloned();
@@ -73,6 +79,14 @@ impl World {
     /// # Errors
     /// [`BuildError`] if the configuration is refused.
     pub fn start<C: Connector>(&self, config: Value) -> Result<Run, BuildError> {
+        self.start_on::<C>(Lanes::new(Arc::new(self.lanes.clone())), config)
+    }
+
+    /// Starts a source whose batches go elsewhere, such as to [`NullLanes`](super::NullLanes).
+    ///
+    /// # Errors
+    /// [`BuildError`] if the configuration is refused.
+    pub fn start_on<C: Connector>(&self, lanes: Lanes, config: Value) -> Result<Run, BuildError> {
         let info = self.info::<C>();
         let config = serde_json::from_value(config)
             .map_err(|error| BuildError::new("", error.to_string()))?;
@@ -82,12 +96,12 @@ impl World {
         let status = Status::default();
         let cx = SourceContext {
             source: info,
-            lanes: Lanes::new(Arc::new(self.lanes.clone())),
+            lanes,
             http: Mounts::new(self.mounts.clone()),
             admission: Admission::unlimited(),
             control: Controls::new(queue),
             blobs: Arc::new(FolderStore::new(self.folder.path().join("blobs"))),
-            scratch: self.folder.path().join("scratch"),
+            scratch: self.scratch(),
             status: status.clone(),
             shutdown: shutdown.clone(),
         };
@@ -143,6 +157,12 @@ impl Run {
     pub async fn kill(self) {
         self.task.abort();
         let _ended: Result<_, JoinError> = self.task.await;
+    }
+
+    /// Whether it has ended by itself.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Waits until it ends by itself.
