@@ -5,7 +5,7 @@
 //! Three parts, one alone with `HEADGATE_BENCH_PART`:
 //! - `rates`: `HEADGATE_BENCH_ROWS` (default 300000) rows of six columns in transactions of 1,000, read by both in interleaved
 //!   rounds: rows a second, and CPU time a row of the reading process.
-//! - `transaction`: the same table filled in one transaction of `HEADGATE_BENCH_LARGE` (default 1000000) rows, streamed and not.
+//! - `transaction`: the same table filled in one transaction of `HEADGATE_BENCH_LARGE` (default 2000000) rows, streamed and not.
 //! - `latency`: 1,000 and 10,000 rows a second, in transactions of a hundredth of a second, from commit to durable.
 //!
 //! The sink is a lane that is durable at once and keeps nothing. `pg_recvlogical` decodes nothing and writes to `/dev/null`.
@@ -17,7 +17,6 @@
 )]
 
 use std::{
-    path::PathBuf,
     process::Stdio,
     sync::{
         Arc, Mutex,
@@ -26,99 +25,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use futures::future::BoxFuture;
 use headgate_postgres::Postgres;
 use headgate_sdk::{
-    Batch, Connector, Delivery, Lane, LaneError, LaneId, LaneSpec, Lanes, Source, SourceContext,
-    SourceInfo, Str,
-    admission::Admission,
-    blobs::FolderStore,
-    control::Controls,
-    http::{Handler, MountError, MountTable, Mounts},
-    lane::{LaneBackend, LaneOpener, LaneParts, Progress, ProgressState, Restored},
-    status::Status,
+    Batch, Timestamp,
+    conformance::{NullLanes, World},
 };
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_postgres::NoTls;
-use tokio_util::sync::CancellationToken;
 
-/// Counts, and says at once that everything is durable.
-struct Null {
-    events: Arc<AtomicU64>,
+/// What came.
+#[derive(Default)]
+struct Seen {
     bytes: AtomicU64,
     first: Mutex<Option<Instant>>,
     /// Microseconds from commit to here, of each event.
     latencies: Mutex<Vec<i64>>,
-    number: AtomicU64,
-    state: watch::Sender<ProgressState>,
 }
 
-impl LaneBackend for Null {
-    fn send(&self, batch: Batch, room: OwnedSemaphorePermit) -> Delivery {
-        drop(room);
-        let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
-        if !batch.events.is_empty() {
-            self.first.lock().unwrap().get_or_insert_with(Instant::now);
+impl Seen {
+    fn look(&self, batch: &Batch) {
+        if batch.events.is_empty() {
+            return;
         }
-        let now = headgate_sdk::Timestamp::now().as_microsecond();
+        self.first.lock().unwrap().get_or_insert_with(Instant::now);
+        let now = Timestamp::now().as_microsecond();
         let latencies = batch.events.iter().map(|e| now - e.time.as_microsecond());
         self.latencies.lock().unwrap().extend(latencies);
         let bytes: usize = batch.events.iter().map(|e| e.data.len()).sum();
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.state.send_modify(|state| {
-            state.durable = number;
-            if batch.position.is_some() {
-                state.position = batch.position;
-            }
-        });
-        self.events
-            .fetch_add(batch.events.len() as u64, Ordering::Release);
-        Delivery::accepted_now(number, Progress::new(self.state.subscribe()))
     }
-
-    fn entries<'a>(
-        &'a self,
-        _: &'a str,
-        _: Option<&'a str>,
-        _: usize,
-    ) -> BoxFuture<'a, Result<Vec<(Str, Bytes)>, LaneError>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn entry<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, LaneError>> {
-        Box::pin(async { Ok(None) })
-    }
-}
-
-struct Opener(Arc<Null>);
-
-impl LaneOpener for Opener {
-    fn open(&self, spec: LaneSpec) -> BoxFuture<'_, Result<Lane, LaneError>> {
-        Box::pin(async move {
-            Ok(Lane::new(LaneParts {
-                id: LaneId::new("bench", &spec, "0"),
-                spec,
-                restored: Restored::default(),
-                capacity: 16 << 20,
-                progress: Progress::new(self.0.state.subscribe()),
-                revoked: CancellationToken::new(),
-                paused: watch::channel(false).1,
-                backend: Arc::clone(&self.0) as Arc<dyn LaneBackend>,
-            }))
-        })
-    }
-}
-
-struct NoMounts;
-
-impl MountTable for NoMounts {
-    fn mount(&self, _: &str, _: Arc<dyn Handler>) -> Result<(), MountError> {
-        Ok(())
-    }
-
-    fn unmount(&self, _: &str) {}
 }
 
 /// What reading took.
@@ -136,59 +71,33 @@ struct Reading {
 
 /// Reads `rows` events from `slot`.
 async fn headgate(url: &str, slot: &str, streaming: bool, rows: u64, begun: Instant) -> Reading {
-    let events = Arc::new(AtomicU64::new(0));
-    let null = Arc::new(Null {
-        events: Arc::clone(&events),
-        bytes: AtomicU64::new(0),
-        first: Mutex::new(None),
-        latencies: Mutex::default(),
-        number: AtomicU64::new(0),
-        state: watch::Sender::new(ProgressState::default()),
-    });
-    let info = SourceInfo {
-        name: "bench".into(),
-        tenant: "default".into(),
-        urn: "urn:headgate:default:postgres:bench".into(),
-        group: "bench".into(),
-        instance: "0".into(),
-        public_url: None,
+    let seen = Arc::new(Seen::default());
+    let null = {
+        let seen = Arc::clone(&seen);
+        NullLanes::new(16 << 20, move |batch| seen.look(batch))
     };
+    let world = World::new(0);
     let config = json!({ "url": url, "tables": ["public.bench"], "slot": slot, "publication": "bench", "streaming": streaming,
                          "snapshot": { "mode": "on_demand" } });
-    let source = Postgres::build(serde_json::from_value(config).unwrap(), &info).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let shutdown = CancellationToken::new();
-    let cx = SourceContext {
-        source: info,
-        lanes: Lanes::new(Arc::new(Opener(Arc::clone(&null)))),
-        http: Mounts::new(Arc::new(NoMounts)),
-        admission: Admission::unlimited(),
-        control: Controls::new(mpsc::channel(1).1),
-        blobs: Arc::new(FolderStore::new(folder.path().join("blobs"))),
-        scratch: PathBuf::from(folder.path()),
-        status: Status::default(),
-        shutdown: shutdown.clone(),
-    };
     let cpu = cpu_seconds(13);
-    let running = tokio::spawn(source.run(cx));
+    let run = world.start_on::<Postgres>(null.lanes(), config).unwrap();
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     let mut spool = 0;
-    while events.load(Ordering::Acquire) < rows {
+    while null.events() < rows {
         tick.tick().await;
-        spool = spool.max(size_of(&folder.path().join("spool")));
-        assert!(!running.is_finished(), "{:?}", running.await);
+        spool = spool.max(size_of(&world.scratch().join("spool")));
+        assert!(!run.is_over(), "the source ended");
     }
     let last = begun.elapsed().as_secs_f64();
     let cpu = cpu_seconds(13) - cpu;
-    let first = *null.first.lock().unwrap();
-    shutdown.cancel();
-    running.await.unwrap().unwrap();
-    let latencies = std::mem::take(&mut *null.latencies.lock().unwrap());
+    run.stop(Duration::from_secs(10)).await.unwrap();
+    let first = seen.first.lock().unwrap().unwrap();
+    let latencies = std::mem::take(&mut *seen.latencies.lock().unwrap());
     Reading {
-        first: first.unwrap().duration_since(begun).as_secs_f64(),
+        first: first.duration_since(begun).as_secs_f64(),
         last,
         cpu,
-        bytes: null.bytes.load(Ordering::Relaxed),
+        bytes: seen.bytes.load(Ordering::Relaxed),
         spool,
         latencies,
     }
@@ -350,7 +259,7 @@ impl Bench {
     }
 
     async fn transaction(&self) {
-        let rows = setting("HEADGATE_BENCH_LARGE", 1_000_000);
+        let rows = setting("HEADGATE_BENCH_LARGE", 2_000_000);
         for (word, streaming) in [("s", true), ("n", false)] {
             run(&self.client, "TRUNCATE bench").await;
             let slot = self.create_slot(word).await;

@@ -7,7 +7,9 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use crate::support::{self, unique};
 
 /// The longest that the log may take to hold everything.
-const DEADLINE: Duration = Duration::from_secs(240);
+fn deadline() -> Duration {
+    Duration::from_secs(support::scale(240, 1_800))
+}
 
 /// A database that [`Database::drop_all`] removes with its slots.
 pub(super) struct Database {
@@ -67,7 +69,10 @@ impl Database {
         );
         let begun = Instant::now();
         while self.rows(&sql).await[0][0].as_deref() != Some("t") {
-            assert!(begun.elapsed() < DEADLINE, "the slots do not get to {end}");
+            assert!(
+                begun.elapsed() < deadline(),
+                "the slots do not get to {end}"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

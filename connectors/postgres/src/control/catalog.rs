@@ -244,9 +244,12 @@ pub(crate) async fn published(
     if exists.is_empty() {
         return Ok(None);
     }
-    // Column lists and row filters exist since 15.
-    let more = if version >= 150_000 {
+    // Column lists and row filters exist since 15. That says generated columns are published, which happens since 18.
+    let more = if version >= 180_000 {
         "array_to_string(p.attnames, E'\\x01'), p.rowfilter"
+    } else if version >= 150_000 {
+        "(SELECT string_agg(a.attname, E'\\x01' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid \
+         AND a.attname = ANY (p.attnames) AND a.attnum > 0 AND a.attgenerated = ''), p.rowfilter"
     } else {
         "NULL, NULL"
     };

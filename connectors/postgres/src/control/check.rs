@@ -4,7 +4,7 @@ use super::{
     Client, ServerFacts, SqlError, catalog, describe, published, server_facts, setup, slot_facts,
 };
 use crate::{
-    config::{Checked, SnapshotMode, covers},
+    config::{Checked, SnapshotMode, covers, group_prefix},
     pgoutput::Identity,
     replication::TlsMode,
     sql::{identifier, literal},
@@ -412,7 +412,7 @@ async fn unused(
             "SELECT slot_name, coalesce(pg_size_pretty((CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
              ELSE pg_current_wal_lsn() END) - restart_lsn), 'nothing') FROM pg_replication_slots \
              WHERE starts_with(slot_name, {}) AND NOT active AND NOT temporary",
-            literal(&format!("{}_", group.to_lowercase()))
+            literal(&group_prefix(group))
         ))
         .await?;
     for row in rows {

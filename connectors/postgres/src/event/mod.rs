@@ -7,7 +7,6 @@
 //! configuration; every message counts, also those that are filtered out; a position is only taken between messages.
 
 mod outbox;
-mod outgoing;
 mod publisher;
 mod row;
 mod table;

@@ -16,6 +16,8 @@ pub(crate) struct Window {
     pub(crate) relation: u32,
     /// Where the low watermark committed.
     pub(crate) low: Lsn,
+    /// The version of the table's shape there.
+    pub(crate) version: Option<u32>,
     /// Keys of rows that changed.
     pub(crate) changed: HashSet<Str>,
     /// Those of them whose last change left out a TOASTed value: dropping their chunk row would lose it, so they are read again.
@@ -25,11 +27,12 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) fn new(id: u64, relation: u32, low: Lsn) -> Self {
+    pub(crate) fn new(id: u64, relation: u32, low: Lsn, version: Option<u32>) -> Self {
         Self {
             id,
             relation,
             low,
+            version,
             changed: HashSet::new(),
             incomplete: HashSet::new(),
             truncated: false,

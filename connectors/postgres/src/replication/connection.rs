@@ -164,6 +164,15 @@ impl Connection {
         })
     }
 
+    /// Has the server hand over a transaction under way once it needs `kilobytes` to keep it; a lower setting stays (Postgres 14 and later).
+    pub(crate) async fn stream_from(&mut self, kilobytes: u32) -> Result<(), ReplicationError> {
+        let sql = format!(
+            "SELECT set_config(name, '{kilobytes}', false) FROM pg_settings \
+             WHERE name = 'logical_decoding_work_mem' AND setting::int > {kilobytes}"
+        );
+        self.command(&sql).await.map(drop)
+    }
+
     /// Starts streaming `slot` from `from`, with pgoutput's `options` (already quoted pairs).
     pub(crate) async fn start(
         mut self,

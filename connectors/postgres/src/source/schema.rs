@@ -32,7 +32,7 @@ pub(crate) struct Shape {
     pub(crate) identity: bool,
 }
 
-/// The version of every table that the stream has described.
+/// The version of every table that was described, by the stream or by a reader.
 #[derive(Debug, Default)]
 pub(crate) struct Versions {
     known: HashMap<u32, Version>,
@@ -64,18 +64,21 @@ impl Versions {
         self.known.get(&oid).map(|known| known.version)
     }
 
-    /// Compares a description with the last version. A new version is returned as its entry, and, if there was one before, as the
-    /// data of an event.
+    /// Compares a description with the last version, and makes a new one if it differs and `may_change`.
     pub(crate) async fn compare(
         &mut self,
         client: &mut Client,
         table: &Table,
-    ) -> Result<Option<(Entry, Option<Vec<u8>>)>, SqlError> {
+        may_change: bool,
+    ) -> Result<Compared, SqlError> {
         let columns = shapes(client, table).await?;
         let oid = table.relation.id;
         let before = self.known.get(&oid);
         if before.is_some_and(|v| v.columns == columns && v.table == table.subject.as_str()) {
-            return Ok(None);
+            return Ok(Compared::Same);
+        }
+        if before.is_some() && !may_change {
+            return Ok(Compared::Other);
         }
         let after = Version {
             version: before.map_or(1, |v| v.version + 1),
@@ -94,8 +97,23 @@ impl Versions {
             serde_json::to_vec(&after).unwrap_or_default(),
         );
         self.known.insert(oid, after);
-        Ok(Some((entry, event)))
+        Ok(Compared::New { entry, event })
     }
+}
+
+/// What a description is to the last version of its table.
+pub(crate) enum Compared {
+    /// It has that version.
+    Same,
+    /// It is of another, nobody knows which.
+    Other,
+    /// It is the next one, or the first.
+    New {
+        /// To be stored.
+        entry: Entry,
+        /// The data of an event, if there was a version before.
+        event: Option<Vec<u8>>,
+    },
 }
 
 async fn shapes(client: &mut Client, table: &Table) -> Result<Vec<Shape>, SqlError> {

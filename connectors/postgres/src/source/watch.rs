@@ -1,6 +1,6 @@
 //! Beside the stream: heartbeats, figures, and tables that appear.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use headgate_sdk::{Str, status::Status};
 use tokio::{sync::mpsc, time::Instant};
@@ -25,6 +25,8 @@ const GRACE: Duration = Duration::from_secs(3);
 pub(crate) struct Watch {
     pub(crate) checked: Arc<Checked>,
     pub(crate) source: Str,
+    /// What the names of this group's slots begin with.
+    pub(crate) group: String,
     pub(crate) status: Status,
     pub(crate) version: u32,
     pub(crate) standby: bool,
@@ -47,11 +49,16 @@ impl Watch {
             None => Some(Client::new(self.checked.server.clone())),
         };
         let mut discovery = Instant::now();
+        let mut unused = BTreeSet::new();
         loop {
             if let Some(marks) = &mut marks {
                 self.beat(marks).await;
             }
-            if let Err(error) = self.figures(&mut client).await
+            let figures = async {
+                self.figures(&mut client).await?;
+                self.unused(&mut client, &mut unused).await
+            };
+            if let Err(error) = figures.await
                 && error.code.as_deref() == Some(SHUTTING_DOWN)
             {
                 // What is durable by then is confirmed; for the rest the server would wait as long as the sink.
@@ -135,6 +142,42 @@ impl Watch {
                 gauge("headgate_postgres_server_total_bytes", row.number(2));
             }
         }
+        Ok(())
+    }
+
+    /// Slots of this group that nobody reads; the log that they hold is never given back. `seen` are those that were, whose figure
+    /// goes back to nothing.
+    async fn unused(
+        &self,
+        client: &mut Client,
+        seen: &mut BTreeSet<String>,
+    ) -> Result<(), SqlError> {
+        let rows = client
+            .rows(&format!(
+                "SELECT slot_name, (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END) \
+                 - restart_lsn FROM pg_replication_slots \
+                 WHERE starts_with(slot_name, {}) AND slot_name <> {} AND NOT active AND NOT temporary",
+                literal(&self.group),
+                literal(&self.checked.slot)
+            ))
+            .await?;
+        let retained = |slot: &str, bytes: i64| {
+            let labels = [
+                ("source", self.source.to_string()),
+                ("slot", slot.to_owned()),
+            ];
+            #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+            metrics::gauge!("headgate_postgres_unused_slot_retained_bytes", &labels)
+                .set(bytes as f64);
+        };
+        let unused: BTreeSet<String> = rows.iter().map(|row| row.text(0).to_owned()).collect();
+        for gone in seen.difference(&unused) {
+            retained(gone, 0);
+        }
+        for row in &rows {
+            retained(row.text(0), row.number(1));
+        }
+        *seen = unused;
         Ok(())
     }
 

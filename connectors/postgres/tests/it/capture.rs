@@ -255,3 +255,31 @@ async fn tables_without_a_replica_identity_are_named_and_their_inserts_come() {
     );
     database.drop_all().await;
 }
+
+/// A server that always has more does not keep an operator waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_is_answered_before_the_backlog_is_read() {
+    const ROWS: usize = 60_000;
+    let database = Database::new().await;
+    database.run("CREATE TABLE t (id int PRIMARY KEY)").await;
+    database.prepare().await;
+    // One transaction each thousand rows, all of it in the log before the first is read.
+    database
+        .run(&format!(
+            "DO $$ BEGIN FOR i IN 0..{} LOOP INSERT INTO t SELECT i * 1000 + g FROM generate_series(0, 999) g; COMMIT; END LOOP; END $$",
+            ROWS / 1000 - 1
+        ))
+        .await;
+    let world = World::new(4 << 20);
+    let run = world
+        .start::<Postgres>(streamed(&database, json!({})))
+        .unwrap();
+    for _ in 0..3 {
+        run.control("status", json!({})).await.unwrap();
+    }
+    let read = durable(&world).len();
+    assert!(read < ROWS, "it was answered after the last of {read} rows");
+    wait_for(&world, "the rest", |events| events.len() == ROWS).await;
+    run.stop(DEADLINE).await.unwrap();
+    database.drop_all().await;
+}

@@ -29,13 +29,8 @@ async fn a_large_transaction_that_rolls_back_publishes_nothing() {
         .run("CREATE TABLE t (id int PRIMARY KEY, x text)")
         .await;
     database.prepare().await;
-    let rows = scale(100_000, 1_000_000);
-    database
-        .run(&format!(
-            "ALTER DATABASE {} SET logical_decoding_work_mem = '64kB'",
-            database.name
-        ))
-        .await;
+    // Far less than what the server would keep for itself by default.
+    let rows = scale(50_000, 1_000_000);
     let world = World::new(4 << 20);
     let run = world
         .start::<Postgres>(streamed_only(&database, json!({})))
@@ -113,9 +108,10 @@ async fn a_blocked_sink_does_not_lose_the_connection() {
         .await;
     database.prepare().await;
     let admin = database.another().await;
+    let timeout = scale(1, 15);
     let role = format!("slow_{}", database.name);
     admin
-        .batch_execute(&format!("CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'p'; ALTER ROLE {role} SET wal_sender_timeout = '1s'"))
+        .batch_execute(&format!("CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'p'; ALTER ROLE {role} SET wal_sender_timeout = '{timeout}s'"))
         .await
         .unwrap();
     let mut config = streamed_only(&database, json!({}));
@@ -138,7 +134,7 @@ async fn a_blocked_sink_does_not_lose_the_connection() {
     // Blocked for four times the timeout.
     let blocked = tokio::time::Instant::now();
     until("the timeout's passing", async || {
-        (blocked.elapsed() > Duration::from_secs(4)).then_some(())
+        (blocked.elapsed() > Duration::from_secs(4 * timeout)).then_some(())
     })
     .await;
     let pending: usize = world.lanes.sent().values().map(|s| s.pending.len()).sum();

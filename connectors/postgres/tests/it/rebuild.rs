@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::support::{Database, data, durable, fold::Tables, is_row, scale, wait_for};
+use crate::support::{Database, data, durable, fold::Tables, is_row, scale, wait_for_event};
 use headgate_postgres::Postgres;
 use headgate_sdk::{Envelope, Op, conformance::World};
 use serde_json::{Value, json};
@@ -22,11 +22,27 @@ impl Random {
 async fn create(database: &Database) {
     database
         .run(
-            "CREATE TABLE a (id int PRIMARY KEY, big text, note text, n numeric); ALTER TABLE a ALTER big SET STORAGE EXTERNAL;
+            "CREATE TABLE a (id bigint PRIMARY KEY, big text, note text, n numeric); ALTER TABLE a ALTER big SET STORAGE EXTERNAL;
              CREATE TABLE b (x int, y text, v jsonb, PRIMARY KEY (y, x));
+             CREATE TABLE large (id int PRIMARY KEY, n int);
              CREATE TABLE f (id int PRIMARY KEY, big text); ALTER TABLE f REPLICA IDENTITY FULL; ALTER TABLE f ALTER big SET STORAGE EXTERNAL;",
         )
         .await;
+}
+
+/// A transaction of many rows, all of it, a part of it, or nothing of which stays.
+async fn large(database: &Database, random: &mut Random, step: u64) {
+    let rows = scale(5_000, 200_000);
+    let upsert = format!(
+        "INSERT INTO large SELECT g, {step} FROM generate_series(1, {rows}) g ON CONFLICT (id) DO UPDATE SET n = excluded.n"
+    );
+    let sql = match random.next(4) {
+        0 => format!("BEGIN; DELETE FROM large; {upsert}; ROLLBACK"),
+        1 => format!("BEGIN; {upsert}; SAVEPOINT s; DELETE FROM large; ROLLBACK TO s; COMMIT"),
+        2 => format!("BEGIN; DELETE FROM large; {upsert}; COMMIT"),
+        _ => upsert,
+    };
+    database.run(&sql).await;
 }
 
 /// One random transaction.
@@ -48,7 +64,10 @@ async fn work(database: &Database, random: &mut Random, step: u64) {
             "UPDATE a SET note = 'u{step}' WHERE id BETWEEN {id} AND {}",
             id + size
         ),
-        5 => format!("UPDATE a SET id = id + 100000 + {step} * 1000000 WHERE id = {id}"),
+        5 => format!(
+            "UPDATE a SET id = id + {} WHERE id = {id}",
+            100_000 + step * 1_000_000
+        ),
         6 => format!("DELETE FROM a WHERE id BETWEEN {id} AND {}", id + size / 2),
         7 => format!(
             "INSERT INTO b SELECT g, 'k' || g % 3, jsonb_build_object('s', {step}) FROM generate_series({id}, {}) g ON CONFLICT (y, x) DO UPDATE SET v = excluded.v",
@@ -107,6 +126,7 @@ async fn compare(database: &Database, events: &[Envelope]) {
         ("a", "id::text"),
         ("b", "json_build_array(y, x)::text"),
         ("f", "id::text"),
+        ("large", "id::text"),
     ] {
         let expected = expected(database, table, key).await;
         let empty = BTreeMap::new();
@@ -186,13 +206,12 @@ async fn finish(database: &Database, world: &World) -> Vec<Envelope> {
     database
         .run("CREATE TABLE IF NOT EXISTS fin (id int PRIMARY KEY)")
         .await;
-    database
-        .run("DELETE FROM fin; INSERT INTO fin VALUES (1)")
+    let last = database
+        .text("INSERT INTO fin SELECT count(*) FROM fin RETURNING id")
         .await;
-    wait_for(world, "the end of the workload", |events| {
-        events
-            .last()
-            .is_some_and(|e| e.subject.as_deref() == Some("public.fin") && e.op == Some(Op::Create))
+    wait_for_event(world, "the end of the workload", |e| {
+        e.subject.as_deref() == Some("public.fin")
+            && e.partitionkey.as_deref() == Some(last.as_str())
     })
     .await;
     durable(world)
@@ -220,6 +239,9 @@ async fn rebuilds(seed: u64, streaming: bool) {
         }
         for step in 0..20 {
             work(&database, &mut random, round * 100 + step).await;
+            if step == 10 && round % 3 == 0 {
+                large(&database, &mut random, round * 100 + step).await;
+            }
             world.lanes.release_up_to(1);
         }
         for event in world.lanes.sent().into_values().flat_map(|s| s.pending) {
@@ -277,6 +299,9 @@ async fn both_protocols_give_the_same_events() {
     let mut random = Random(42);
     for step in 0..scale(80, 400) {
         work(&database, &mut random, step).await;
+        if step % 40 == 20 {
+            large(&database, &mut random, step).await;
+        }
     }
     let mut outcomes = Vec::new();
     for (streaming, slot) in [

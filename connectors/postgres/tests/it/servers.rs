@@ -109,6 +109,98 @@ async fn tls_and_channel_binding_hold_for_both_connections_on_18() {
     is_encrypted_with_bound_channel("POSTGRES18_BIN").await;
 }
 
+/// The server computes the hash that SCRAM binds to as well: a wrong one is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_channel_is_bound_by_the_hash_of_the_certificates_own_signature() {
+    let cluster = encrypted("POSTGRES_BIN", &server("POSTGRES_CA"));
+    let kinds: [(&[&str], bool); 5] = [
+        (
+            &[
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-sha256",
+            ],
+            true,
+        ),
+        (
+            &[
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:secp384r1",
+                "-sha384",
+            ],
+            true,
+        ),
+        (&["-newkey", "rsa:2048", "-sha512"], true),
+        (
+            &[
+                "-newkey",
+                "rsa:2048",
+                "-sha384",
+                "-sigopt",
+                "rsa_padding_mode:pss",
+            ],
+            true,
+        ),
+        // A signature without a hash: there is nothing to bind to.
+        (&["-newkey", "ed25519"], false),
+    ];
+    for (arguments, bound) in kinds {
+        certify(&cluster, arguments);
+        let database = Database::with(cluster.socket_url(), "").await;
+        database.run("CREATE TABLE t (id int PRIMARY KEY)").await;
+        let world = World::new(1 << 20);
+        let config = |parameters: &str| {
+            let url = with(&database.url_at(&cluster.url()), parameters);
+            database.config_with(json!({ "url": url }))
+        };
+        let insisting = config("sslmode=require&channel_binding=require");
+        let run = if bound {
+            world.start::<Postgres>(insisting).unwrap()
+        } else {
+            assert_fatal(&ends(&world, insisting).await, &["channel binding"]);
+            world.start::<Postgres>(config("sslmode=require")).unwrap()
+        };
+        until(&format!("the stream with {arguments:?}"), async || {
+            (run.status.get() == State::Ready).then_some(())
+        })
+        .await;
+        run.stop(DEADLINE).await.unwrap();
+    }
+}
+
+/// Gives the server a new certificate that nobody vouches for.
+fn certify(cluster: &Cluster, arguments: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, certificate) = (folder.path().join("key"), folder.path().join("crt"));
+    let made = std::process::Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args(arguments)
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "openssl {arguments:?}: {said}");
+    cluster.install(&certificate, "server.crt");
+    cluster.install(&key, "server.key");
+    cluster.stop();
+    cluster.run();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn channel_binding_that_is_required_and_impossible_is_refused() {
     let database = Database::new().await;

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use crate::support::{
-    DEADLINE, Database, data, durable, fold::Tables, lane, scale, until, wait_for,
+    DEADLINE, Database, data, durable, fold::Tables, lane, scale, until, wait_for, wait_for_event,
 };
 use headgate_postgres::Postgres;
 use headgate_sdk::{Envelope, Op, conformance::World};
@@ -91,7 +91,9 @@ async fn survives_three_kills_under_concurrent_writes() {
     let database = Database::new().await;
     let rows = rows();
     create(&database, rows).await;
-    let config = database.config_with(json!({ "snapshot": { "chunk_rows": 500, "parallel": 2 } }));
+    let chunk_rows = rows / 40;
+    let config =
+        database.config_with(json!({ "snapshot": { "chunk_rows": chunk_rows, "parallel": 2 } }));
     let world = World::new(4 << 20);
     let writing = Arc::new(AtomicBool::new(true));
     let writer = {
@@ -127,8 +129,10 @@ async fn survives_three_kills_under_concurrent_writes() {
     for part in 1..=3 {
         let run = world.start::<Postgres>(config.clone()).unwrap();
         let enough = usize::try_from(rows * part / 5).unwrap();
-        wait_for(&world, "a part of the snapshot", |events| {
-            events.iter().filter(|e| e.op == Some(Op::Read)).count() >= enough
+        let mut read = 0;
+        wait_for_event(&world, "a part of the snapshot", |event| {
+            read += usize::from(event.op == Some(Op::Read));
+            read >= enough
         })
         .await;
         run.kill().await;
@@ -145,10 +149,8 @@ async fn survives_three_kills_under_concurrent_writes() {
     writing.store(false, Ordering::Relaxed);
     writer.await.unwrap();
     database.run("INSERT INTO t VALUES (0, 0, NULL)").await;
-    wait_for(&world, "the last row", |events| {
-        events
-            .iter()
-            .any(|e| e.op == Some(Op::Create) && e.partitionkey.as_deref() == Some("0"))
+    wait_for_event(&world, "the last row", |event| {
+        event.op == Some(Op::Create) && event.partitionkey.as_deref() == Some("0")
     })
     .await;
     let events = durable(&world);
@@ -158,7 +160,7 @@ async fn survives_three_kills_under_concurrent_writes() {
     let read = events.iter().filter(|e| e.op == Some(Op::Read)).count() as u64;
     // Each kill repeats what was not stored yet: at most the chunks under way.
     assert!(
-        read < rows + 3 * 2 * 1_000,
+        read < rows + 3 * 2 * 2 * chunk_rows,
         "{read} reads of {rows} rows: the snapshot began again"
     );
     database.drop_all().await;
@@ -359,5 +361,99 @@ async fn a_table_that_is_added_is_published_and_read() {
     })
     .await;
     run.stop(DEADLINE).await.unwrap();
+    database.drop_all().await;
+}
+
+/// Whatever the server says about a table's columns, a reader's description is the same: rows that were read name the version that
+/// rows which change afterwards have, and nothing pretends that the shape changed.
+async fn versions_agree(variable: &str) {
+    let database = Database::on(variable).await;
+    let virtually = if variable.contains("18") {
+        "VIRTUAL"
+    } else {
+        "STORED"
+    };
+    database
+        .run(&format!(
+            "CREATE TABLE plain (id int PRIMARY KEY, v varchar(10), n numeric(8, 2)[]);
+             CREATE TABLE turned (a int, b text, c int, PRIMARY KEY (c, a));
+             CREATE TABLE whole (id int PRIMARY KEY, v text); ALTER TABLE whole REPLICA IDENTITY FULL;
+             CREATE TABLE indexed (id int, other text NOT NULL); CREATE UNIQUE INDEX by_other ON indexed (other);
+             ALTER TABLE indexed REPLICA IDENTITY USING INDEX by_other;
+             CREATE TABLE made (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) {virtually});
+             CREATE TABLE holes (id int PRIMARY KEY, gone text, v text); ALTER TABLE holes DROP gone, ADD w text;
+             CREATE TABLE parts (id int, d date, PRIMARY KEY (id, d)) PARTITION BY RANGE (d);
+             CREATE TABLE parts1 PARTITION OF parts FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+             CREATE TABLE listed (id int PRIMARY KEY, v text, secret text);
+             CREATE TABLE keyless (v text)"
+        ))
+        .await;
+    let fill = |id: u32| {
+        format!(
+            "INSERT INTO plain VALUES ({id}); INSERT INTO turned VALUES ({id}, 'x', {id}); INSERT INTO whole VALUES ({id}); \
+             INSERT INTO indexed VALUES ({id}, '{id}'); INSERT INTO made VALUES ({id}); INSERT INTO holes VALUES ({id}); \
+             INSERT INTO parts VALUES ({id}, '2024-05-05'); INSERT INTO listed VALUES ({id}, 'v', 's'); INSERT INTO keyless VALUES ('{id}')"
+        )
+    };
+    database.run(&fill(1)).await;
+    let world = World::new(4 << 20);
+    let config = database
+        .config_with(json!({ "table_options": { "public.listed": { "columns": ["id", "v"] } } }));
+    let run = world.start::<Postgres>(config).unwrap();
+    wait_for(&world, "what exists", |events| events.len() == 9).await;
+    database.run(&fill(2)).await;
+    wait_for(&world, "what is new", |events| events.len() >= 18).await;
+    run.stop(DEADLINE).await.unwrap();
+    let events = durable(&world);
+    let mut versions = std::collections::BTreeMap::new();
+    for event in &events {
+        assert!(event.op.is_some(), "{}", data(event));
+        let (subject, op) = (event.subject.clone().unwrap(), event.op.map(Op::as_str));
+        versions.insert((subject, op), event.dataschema.clone().unwrap());
+    }
+    assert_eq!(versions.len(), 18, "{versions:?}");
+    for ((subject, op), uri) in versions {
+        assert!(uri.ends_with(&format!(":{subject}:v1")), "{op:?}: {uri}");
+    }
+    database.drop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_were_read_name_their_version() {
+    versions_agree("POSTGRES_URL").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_were_read_name_their_version_on_18() {
+    versions_agree("POSTGRES18_URL").await;
+}
+
+/// A shape that changed without a row that tells the stream is seen by the next reader.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shape_that_a_reader_sees_first_is_an_event_before_its_rows() {
+    let database = Database::new().await;
+    create(&database, 10).await;
+    let world = World::new(4 << 20);
+    let run = world.start::<Postgres>(database.config()).unwrap();
+    snapshot_done(&world, &database, "public.t").await;
+    database.run("ALTER TABLE t ADD more int DEFAULT 5").await;
+    run.control("snapshot", json!({ "table": "public.t" }))
+        .await
+        .unwrap();
+    wait_for(&world, "the rows", |events| events.len() == 21).await;
+    database.run("INSERT INTO t VALUES (11, 0, NULL, 6)").await;
+    wait_for(&world, "the new row", |events| events.len() == 22).await;
+    run.stop(DEADLINE).await.unwrap();
+    let told: Vec<String> = durable(&world)
+        .iter()
+        .map(|e| match &e.dataschema {
+            Some(uri) => uri.rsplit(':').next().unwrap().to_owned(),
+            None => e.event_type.to_string(),
+        })
+        .collect();
+    let mut expected = vec!["v1"; 10];
+    expected.push("postgres.schema.changed.v1");
+    expected.extend(["v2"; 11]);
+    assert_eq!(told, expected);
     database.drop_all().await;
 }

@@ -1,9 +1,9 @@
 //! Logical messages, the outbox, and changed shapes.
 
-use headgate_sdk::{DeadLetter, ExtensionValue, Op, Str, envelope::legal_string};
+use headgate_sdk::{DeadLetter, ExtensionValue, Op, Str, batch::Payload, envelope::legal_string};
 
 use super::{
-    super::{outgoing::Payload, table::Table},
+    super::table::Table,
     publisher::Publisher,
     settings::{DDL_PREFIX, Mark, PublishError},
 };

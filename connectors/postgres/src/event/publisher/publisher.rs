@@ -2,11 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use headgate_sdk::{Data, Envelope, Str, Timestamp};
+use headgate_sdk::{Data, Envelope, Str, Timestamp, batch::Outgoing};
 
 use super::{
     super::{
-        outgoing::Outgoing,
         table::{Table, Tables},
         window::Window,
     },
@@ -19,6 +18,10 @@ use crate::{
     position::StreamPosition,
     types::write_json_string,
 };
+
+/// A batch is sent when it has this many events or bytes of data.
+const BATCH_EVENTS: usize = 1_000;
+const BATCH_BYTES: usize = 256 << 10;
 
 /// See the [module](super::super).
 pub(crate) struct Publisher {
@@ -55,7 +58,7 @@ impl Publisher {
             settings,
             identity,
             tables: Tables::default(),
-            outgoing: Outgoing::default(),
+            outgoing: Outgoing::new(BATCH_EVENTS, BATCH_BYTES),
             transaction: None,
             settled: (resume.lsn, resume.ordinal),
             confirm: resume.confirm,

@@ -1,10 +1,9 @@
 //! Rows that a snapshot read.
 
-use headgate_sdk::{DeadLetter, Op, Timestamp, envelope::legal_string};
+use headgate_sdk::{DeadLetter, Op, Timestamp, batch::Payload, envelope::legal_string};
 
 use super::{
     super::{
-        outgoing::Payload,
         row::{self, Extent, NotText},
         table::Table,
     },
@@ -67,6 +66,7 @@ impl Publisher {
         event.subject = Some(table.subject.clone());
         event.partitionkey = key;
         event.op = Some(Op::Read);
+        event.dataschema = table.dataschema.get().cloned();
         match written {
             Ok(()) => self.outgoing.push(event, start, Payload::Json),
             Err(NotText(column)) => {

@@ -1,10 +1,9 @@
 //! Rows that changed.
 
-use headgate_sdk::{Data, DeadLetter, Op, Str};
+use headgate_sdk::{Data, DeadLetter, Op, Str, batch::Payload};
 
 use super::{
     super::{
-        outgoing::Payload,
         row::{self, Extent, NotText},
         table::Table,
     },

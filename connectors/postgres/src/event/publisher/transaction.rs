@@ -5,9 +5,9 @@ use std::{
     io::Write,
 };
 
-use headgate_sdk::Str;
+use headgate_sdk::{Str, batch::Payload};
 
-use super::{super::outgoing::Payload, publisher::Publisher};
+use super::publisher::Publisher;
 use crate::{lsn::Lsn, types::write_json_string};
 
 /// The transaction under way.

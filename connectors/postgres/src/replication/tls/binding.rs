@@ -7,10 +7,11 @@ pub(super) fn server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
     const ECDSA_SHA2: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03];
     const ECDSA_SHA1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01];
+    const SHA2: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02];
     let (_, whole, _) = der(certificate)?;
     let (_, _, after_body) = der(whole)?;
     let (_, algorithm, _) = der(after_body)?;
-    let (0x06, oid, _) = der(algorithm)? else {
+    let (0x06, oid, parameters) = der(algorithm)? else {
         return None;
     };
     let sha256 = || Some(Sha256::digest(certificate).to_vec());
@@ -20,9 +21,27 @@ pub(super) fn server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
         (Some([4 | 5 | 11]), _) | (_, Some([2])) => sha256(),
         (Some([12]), _) | (_, Some([3])) => sha384(),
         (Some([13]), _) | (_, Some([4])) => sha512(),
+        // RSASSA-PSS says in its parameters which hash it has.
+        (Some([10]), _) => match pss_hash(parameters).map(|oid| oid.strip_prefix(SHA2)) {
+            None | Some(Some([1])) => sha256(),
+            Some(Some([2])) => sha384(),
+            Some(Some([3])) => sha512(),
+            Some(_) => None,
+        },
         _ if oid == ECDSA_SHA1 => sha256(),
         _ => None,
     }
+}
+
+/// The hash in the parameters of RSASSA-PSS (RFC 4055): the first field, under tag 0; SHA-1 where it is left out.
+fn pss_hash(parameters: &[u8]) -> Option<&[u8]> {
+    let (_, fields, _) = der(parameters)?;
+    let (0xa0, tagged, _) = der(fields)? else {
+        return None;
+    };
+    let (_, algorithm, _) = der(tagged)?;
+    let (_, oid, _) = der(algorithm)?;
+    Some(oid)
 }
 
 /// Tag, contents and rest of a DER value.

@@ -44,7 +44,11 @@ impl Stream {
             () = self.shutdown.cancelled() => return Err(End::Shutdown),
             () = self.leaving.cancelled() => return Err(leaving()),
         };
+        let committed = batch.events.first().map(|first| first.time);
         self.last_sent = room?.send(batch).number();
+        if let Some(committed) = committed {
+            self.link.feedback.sent(self.last_sent, committed);
+        }
         self.publisher.stamp();
         self.idle_since = Instant::now();
         Ok(())

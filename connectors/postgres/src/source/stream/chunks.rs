@@ -13,9 +13,10 @@ impl Stream {
         match mark {
             Mark::Low { window, relation } => {
                 let low = self.publisher.commit_lsn().unwrap_or_default();
+                let version = self.versions.version(relation);
                 self.publisher
                     .windows
-                    .push(Window::new(window, relation, low));
+                    .push(Window::new(window, relation, low, version));
                 Ok(())
             }
             Mark::High { window } => {
@@ -61,6 +62,9 @@ impl Stream {
             let _heard = chunk.verdict.send(Verdict::Stale);
             return Ok(());
         }
+        // Where the stream has seen another shape since the low watermark, nobody knows which of the two is the older.
+        let unchanged = self.versions.version(window.relation) == window.version;
+        self.set_version(&chunk.table, unchanged).await?;
         let at = self.publisher.commit_lsn().unwrap_or(window.low);
         let mut again = Vec::new();
         for i in 0..chunk.rows.len() {

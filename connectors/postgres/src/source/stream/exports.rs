@@ -45,6 +45,7 @@ impl Stream {
                 self.reading.remove(&progress.key());
                 continue;
             };
+            self.set_version(&table, false).await?;
             let mut number = 0;
             loop {
                 let rows = self.link.tend(export.fetch(&table)).await??;

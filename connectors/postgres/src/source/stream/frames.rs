@@ -2,11 +2,7 @@
 
 use headgate_sdk::SourceError;
 
-use super::{
-    super::End,
-    batches::Urgency,
-    session::{BATCH_BYTES, BATCH_EVENTS, Stream},
-};
+use super::{super::End, batches::Urgency, session::Stream};
 use crate::{
     event::Mark,
     lsn::Lsn,
@@ -125,8 +121,7 @@ impl Stream {
 
     #[inline]
     pub(super) fn step_if_full(&self) -> Step {
-        let outgoing = &self.publisher.outgoing;
-        if outgoing.len() >= BATCH_EVENTS || outgoing.data_bytes() >= BATCH_BYTES {
+        if self.publisher.outgoing.is_full() {
             Step::Flush
         } else {
             Step::Done

@@ -20,7 +20,7 @@ use super::{
     link::Link,
 };
 use crate::{
-    config::{Checked, Origin},
+    config::{Checked, Origin, group_prefix},
     control::{Client, Published},
     event::{Publisher, Settings},
     pgoutput::Decoder,
@@ -29,11 +29,11 @@ use crate::{
     types::{Kind, Rendering},
 };
 
-/// A batch is sent when it has this many events or bytes of data.
-pub(super) const BATCH_EVENTS: usize = 1_000;
-pub(super) const BATCH_BYTES: usize = 256 << 10;
 /// The longest that closing the connection may take.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// Transactions under way are handed over when the server needs this much memory for them. Its default of 64 MB is some 300,000
+/// rows, nothing of which would be here before they commit.
+const STREAMED_FROM_KILOBYTES: u32 = 4096;
 
 /// See the [module](self).
 pub(crate) struct Stream {
@@ -85,7 +85,7 @@ impl Stream {
             facts,
             identity,
             resume,
-            connection,
+            mut connection,
             ahead,
         } = opened;
         let spool = Spool::open(
@@ -124,9 +124,15 @@ impl Stream {
         };
         let from = resume.confirm;
         let publisher = Publisher::new(settings, identity, &resume);
+        let streaming = streaming && facts.version >= 140_000;
+        if streaming {
+            connection.stream_from(STREAMED_FROM_KILOBYTES).await?;
+        }
         let options = plugin_options(checked, facts.version, streaming);
         let stream = connection.start(&checked.slot, from, &options).await?;
-        let feedback = Feedback::new(lane.progress(), from, facts.wal_sender_timeout);
+        let labels = [("source", cx.source.name.to_string())];
+        let lag = metrics::gauge!("headgate_postgres_lag_seconds", &labels);
+        let feedback = Feedback::new(lane.progress(), from, facts.wal_sender_timeout, lag);
         let marks = match &checked.primary {
             Some(primary) => Some(primary.clone()),
             None if facts.is_standby => None,
@@ -145,6 +151,7 @@ impl Stream {
         let watch = Watch {
             checked: Arc::clone(checked),
             source: cx.source.name.clone(),
+            group: group_prefix(&cx.source.group),
             status: cx.status.clone(),
             version: facts.version,
             standby: facts.is_standby,
@@ -180,7 +187,7 @@ impl Stream {
             last_sent: 0,
             idle_since: Instant::now(),
             session,
-            labels: [("source", cx.source.name.to_string())],
+            labels,
         };
         for progress in reading.into_values() {
             this.read_table(progress);
@@ -226,7 +233,7 @@ impl Stream {
                 Some(step) => Box::pin(self.step(step)).await?,
             }
         }
-        if self.publisher.between_transactions() || self.publisher.outgoing.len() >= BATCH_EVENTS {
+        if self.publisher.between_transactions() || self.publisher.outgoing.is_full() {
             self.flush().await?;
         }
         // In no order: a server that always has more must not keep an operator or a reader waiting.
@@ -259,7 +266,6 @@ fn session_name() -> String {
 }
 
 fn plugin_options(checked: &Checked, version: u32, streaming: bool) -> Vec<(&'static str, String)> {
-    let streaming = streaming && version >= 140_000;
     let mut options = vec![
         (
             "proto_version",

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use headgate_sdk::{SourceError, Timestamp};
 
-use super::{super::End, session::Stream};
+use super::{
+    super::{End, schema::Compared},
+    session::Stream,
+};
 use crate::{
     config::SnapshotMode,
     control::{Published, describe, kinds_of},
@@ -51,23 +54,36 @@ impl Stream {
         if !table.captured {
             return Ok(());
         }
-        if !self.publisher.is_skipping() {
-            let Self {
-                link,
-                versions,
-                catalog,
-                ..
-            } = self;
-            let compared = link.ask(versions.compare(catalog, &table)).await?;
-            if let Some((entry, event)) = compared {
+        if self.publisher.is_skipping() {
+            if let Some(version) = self.versions.version(table.relation.id) {
+                self.publisher.set_version(&table, version);
+            }
+            return Ok(());
+        }
+        self.set_version(&table, true).await
+    }
+
+    /// Finds out which version of its table a description is, which may be the next one.
+    pub(super) async fn set_version(&mut self, table: &Table, may_change: bool) -> Result<(), End> {
+        let Self {
+            link,
+            versions,
+            catalog,
+            ..
+        } = self;
+        let compared = versions.compare(catalog, table, may_change);
+        match link.ask(compared).await? {
+            Compared::Same => {}
+            Compared::Other => return Ok(()),
+            Compared::New { entry, event } => {
                 if let Some(data) = event {
-                    self.publisher.schema_event(&table, &data);
+                    self.publisher.schema_event(table, &data);
                 }
                 self.publisher.outgoing.entries.push(entry);
             }
         }
         if let Some(version) = self.versions.version(table.relation.id) {
-            self.publisher.set_version(&table, version);
+            self.publisher.set_version(table, version);
         }
         Ok(())
     }

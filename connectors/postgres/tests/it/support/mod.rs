@@ -21,8 +21,13 @@ pub(crate) fn scale(few: u64, many: u64) -> u64 {
     }
 }
 
-/// The longest that anything may take.
+/// The longest that anything may take in an ordinary run.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+
+/// The longest that anything may take.
+fn deadline() -> Duration {
+    DEADLINE * u32::try_from(scale(1, 15)).unwrap_or(1)
+}
 
 /// A database that is dropped, with its slots, by [`Database::drop_all`].
 pub(crate) struct Database {
@@ -242,14 +247,31 @@ pub(crate) async fn wait_for(
         let events: Vec<Envelope> = sent.values().flat_map(|s| s.durable.clone()).collect();
         enough(&events)
     });
-    if tokio::time::timeout(DEADLINE, waiting).await.is_err() {
-        let events = durable(world);
-        let last = events.last().map(|e| (e.id.clone(), data(e)));
-        panic!(
-            "{what} did not happen within {DEADLINE:?}; {} events, the last {last:?}",
-            events.len()
-        );
+    if tokio::time::timeout(deadline(), waiting).await.is_err() {
+        gave_up(world, what);
     }
+}
+
+/// Waits until `is_last` says so about a durable event; it is shown each one once, so that there may be very many.
+pub(crate) async fn wait_for_event(
+    world: &World,
+    what: &str,
+    is_last: impl FnMut(&Envelope) -> bool,
+) {
+    let waiting = world.lanes.wait_for_event(is_last);
+    if tokio::time::timeout(deadline(), waiting).await.is_err() {
+        gave_up(world, what);
+    }
+}
+
+fn gave_up(world: &World, what: &str) -> ! {
+    let events = durable(world);
+    let last = events.last().map(|e| (e.id.clone(), data(e)));
+    panic!(
+        "{what} did not happen within {:?}; {} events, the last {last:?}",
+        deadline(),
+        events.len()
+    );
 }
 
 /// Polls until `check` gives something.
@@ -263,9 +285,9 @@ pub(crate) async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<
             }
         }
     };
-    match tokio::time::timeout(DEADLINE, found).await {
+    match tokio::time::timeout(deadline(), found).await {
         Ok(found) => found,
-        Err(_) => panic!("{what} did not happen within {DEADLINE:?}"),
+        Err(_) => panic!("{what} did not happen within {:?}", deadline()),
     }
 }
 
