@@ -15,29 +15,14 @@
 #[path = "../../../benches/harness/mod.rs"]
 mod harness;
 
-use std::{
-    cell::RefCell,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{cell::RefCell, time::Duration};
 
-use bytes::Bytes;
-use futures::{StreamExt as _, future::BoxFuture};
+use futures::StreamExt as _;
 use harness::{Bound, Measured, compare, measure};
 use headgate_mongodb::Mongodb;
 use headgate_sdk::{
-    Batch, Connector, Delivery, Lane, LaneError, LaneId, LaneSpec, Lanes, Source, SourceContext,
-    SourceInfo, Str, Timestamp,
-    admission::Admission,
-    blobs::FolderStore,
-    control::Controls,
-    http::{Handler, MountError, MountTable, Mounts},
-    lane::{LaneBackend, LaneOpener, LaneParts, Progress, ProgressState, Restored},
-    status::Status,
+    Timestamp,
+    conformance::{NullLanes, World},
 };
 use mongodb::{
     Client, Database,
@@ -45,125 +30,25 @@ use mongodb::{
     options::CursorType,
 };
 use serde_json::json;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
-use tokio_util::sync::CancellationToken;
-
-/// Counts, and says at once that everything is durable.
-struct Null {
-    events: AtomicU64,
-    bytes: AtomicU64,
-    number: AtomicU64,
-    wanted: u64,
-    done: Notify,
-    state: watch::Sender<ProgressState>,
-}
-
-impl LaneBackend for Null {
-    fn send(&self, batch: Batch, room: OwnedSemaphorePermit) -> Delivery {
-        drop(room);
-        let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
-        let bytes: usize = batch.events.iter().map(|e| e.data.len()).sum();
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.state.send_modify(|state| {
-            state.durable = number;
-            if batch.position.is_some() {
-                state.position = batch.position;
-            }
-        });
-        let events = batch.events.len() as u64;
-        if self.events.fetch_add(events, Ordering::AcqRel) + events >= self.wanted {
-            self.done.notify_one();
-        }
-        Delivery::accepted_now(number, Progress::new(self.state.subscribe()))
-    }
-
-    fn entries<'a>(
-        &'a self,
-        _: &'a str,
-        _: Option<&'a str>,
-        _: usize,
-    ) -> BoxFuture<'a, Result<Vec<(Str, Bytes)>, LaneError>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn entry<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, LaneError>> {
-        Box::pin(async { Ok(None) })
-    }
-}
-
-struct Opener(Arc<Null>);
-
-impl LaneOpener for Opener {
-    fn open(&self, spec: LaneSpec) -> BoxFuture<'_, Result<Lane, LaneError>> {
-        Box::pin(async move {
-            Ok(Lane::new(LaneParts {
-                id: LaneId::new("bench", &spec, "0"),
-                spec,
-                restored: Restored::default(),
-                capacity: 16 << 20,
-                progress: Progress::new(self.0.state.subscribe()),
-                revoked: CancellationToken::new(),
-                paused: watch::channel(false).1,
-                backend: Arc::clone(&self.0) as Arc<dyn LaneBackend>,
-            }))
-        })
-    }
-}
-
-struct NoMounts;
-
-impl MountTable for NoMounts {
-    fn mount(&self, _: &str, _: Arc<dyn Handler>) -> Result<(), MountError> {
-        Ok(())
-    }
-
-    fn unmount(&self, _: &str) {}
-}
 
 /// The source, from its start to the last event.
 async fn headgate(url: &str, database: &str, since: Timestamp, wanted: u64) {
-    let null = Arc::new(Null {
-        events: AtomicU64::new(0),
-        bytes: AtomicU64::new(0),
-        number: AtomicU64::new(0),
-        wanted,
-        done: Notify::new(),
-        state: watch::Sender::new(ProgressState::default()),
-    });
-    let info = SourceInfo {
-        name: "bench".into(),
-        tenant: "default".into(),
-        urn: "urn:headgate:default:mongodb:bench".into(),
-        group: "bench".into(),
-        instance: "0".into(),
-        public_url: None,
-    };
+    let null = NullLanes::new(16 << 20, |_| {});
+    let world = World::new(0);
     let config = json!({
         "url": url, "database": database, "collections": ["orders"], "snapshot": { "mode": "on_demand" },
         "start_at": since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     });
-    let source = Mongodb::build(serde_json::from_value(config).unwrap(), &info).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let shutdown = CancellationToken::new();
-    let cx = SourceContext {
-        source: info,
-        lanes: Lanes::new(Arc::new(Opener(Arc::clone(&null)))),
-        http: Mounts::new(Arc::new(NoMounts)),
-        admission: Admission::unlimited(),
-        control: Controls::new(mpsc::channel(1).1),
-        blobs: Arc::new(FolderStore::new(folder.path().join("blobs"))),
-        scratch: PathBuf::from(folder.path()),
-        status: Status::default(),
-        shutdown: shutdown.clone(),
-    };
-    let mut running = tokio::spawn(source.run(cx));
-    tokio::select! {
-        () = null.done.notified() => {}
-        ended = &mut running => panic!("the source ended: {ended:?}"),
+    let run = world.start_on::<Mongodb>(null.lanes(), config).unwrap();
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            () = null.wait_for(wanted) => break,
+            _ = tick.tick() => assert!(!run.is_over(), "the source ended"),
+        }
     }
-    assert_eq!(null.events.load(Ordering::Relaxed), wanted);
-    shutdown.cancel();
-    running.await.unwrap().unwrap();
+    assert_eq!(null.events(), wanted);
+    run.stop(Duration::from_secs(10)).await.unwrap();
 }
 
 /// The driver's raw batches, from the first command to the last event: nothing but counted.

@@ -1,7 +1,11 @@
 //! What a source of type `mongodb` is told.
 
+use std::time::Duration;
+
 use headgate_sdk::{
-    BuildError, Problem, SourceInfo, Str, Timestamp, config::Secret, envelope::time,
+    BuildError, Problem, SourceInfo, Str, Timestamp,
+    config::{HumanDuration, Secret},
+    envelope::time,
 };
 use mongodb::{
     bson::{Bson, Document},
@@ -50,6 +54,10 @@ pub struct Config {
     /// On the first start, changes since this instant are read, if the oplog still has them: `2026-01-02T03:04:05Z`.
     #[serde(default)]
     pub start_at: Option<String>,
+    /// How long the server may say nothing at all, not even that there is nothing, before the stream is opened on another connection;
+    /// each time without success twice as long, up to sixteen times this.
+    #[serde(default = "max_silence")]
+    pub max_silence: HumanDuration,
     /// Type of the events of documents; `mongodb.document.changed.v1` without one.
     #[serde(default)]
     pub event_type: Option<String>,
@@ -130,6 +138,13 @@ impl Default for SnapshotConfig {
     }
 }
 
+fn max_silence() -> HumanDuration {
+    HumanDuration::from_secs(60)
+}
+
+/// A server that has nothing to say says so every second.
+const LEAST_SILENCE: Duration = Duration::from_secs(2);
+
 fn chunk_documents() -> u32 {
     5_000
 }
@@ -180,6 +195,7 @@ pub(crate) struct Checked {
     pub(crate) snapshot: SnapshotConfig,
     pub(crate) on_history_lost: OnHistoryLost,
     pub(crate) start_at: Option<Timestamp>,
+    pub(crate) max_silence: Duration,
     pub(crate) event_type: Str,
     pub(crate) tombstones: bool,
     pub(crate) application: String,
@@ -192,12 +208,8 @@ impl Checked {
     /// All problems at once.
     pub(crate) fn new(config: Config, info: &SourceInfo) -> Result<Self, BuildError> {
         let mut problems = Vec::new();
-        let mut problem = |pointer: &str, message: String| {
-            problems.push(Problem {
-                pointer: pointer.to_owned(),
-                message,
-            });
-        };
+        let mut problem =
+            |pointer: &str, message: String| problems.push(Problem::new(pointer, message));
         if let Err(message) = check_url(config.url.expose()) {
             problem("/url", message);
         }
@@ -213,6 +225,12 @@ impl Checked {
         }
         if config.snapshot.chunk_documents == 0 {
             problem("/snapshot/chunk_documents", "at least 1".into());
+        }
+        if config.max_silence.get() < LEAST_SILENCE {
+            problem(
+                "/max_silence",
+                "at least `2s`: a server that has nothing to say says so every second".into(),
+            );
         }
         let event_type = config.event_type.as_deref();
         if event_type.is_some_and(str::is_empty) {
@@ -244,6 +262,7 @@ impl Checked {
                 snapshot: config.snapshot,
                 on_history_lost: config.on_history_lost,
                 start_at,
+                max_silence: config.max_silence.get(),
                 event_type: event_type.unwrap_or("mongodb.document.changed.v1").into(),
                 tombstones: config.tombstones,
                 application: format!("headgate/{}", info.name),
@@ -326,6 +345,7 @@ mod tests {
             "pipeline": [{ "$match": { "operationType": "insert" } }, { "$out": "x" }, 7],
             "snapshot": { "chunk_documents": 0 },
             "event_type": "",
+            "max_silence": "500ms",
             "start_at": "yesterday",
         }))
         .unwrap();

@@ -7,17 +7,16 @@
 //! is rejected with its place and never half in the batch.
 
 mod key;
-mod outgoing;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use key::hash;
-pub(crate) use outgoing::Outgoing;
 
 use std::io::Write as _;
 
 use headgate_sdk::{
     DeadLetter, Envelope, Op, Str, Timestamp,
+    batch::{Outgoing, Payload},
     envelope::{json::write_string, legal_string},
 };
 use mongodb::bson::{self, RawBsonRef, RawDocument};
@@ -28,6 +27,10 @@ use crate::{
     json::{self, JsonError, JsonFormat},
     position::StreamPosition,
 };
+
+/// A batch is sent when it has this many events or bytes of data.
+const BATCH_EVENTS: usize = 1_000;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// What a source's configuration says about its events.
 #[derive(Debug, Clone)]
@@ -86,7 +89,7 @@ impl EventWriter {
         source_head.extend_from_slice(b",\"db\":");
         Self {
             settings,
-            outgoing: Outgoing::default(),
+            outgoing: Outgoing::new(BATCH_EVENTS, BATCH_BYTES),
             recorded: Timestamp::now(),
             source_head,
             namespace: Namespace::default(),
@@ -103,7 +106,7 @@ impl EventWriter {
     pub(crate) fn change(&mut self, change: &Change<'_>, position: &mut StreamPosition) {
         let mut event = self.envelope(change, position);
         let transaction = self.count(change, position);
-        let start = self.outgoing.data.len();
+        let start = self.outgoing.start();
         if let Err(error) = self.write_change(change, event.op, transaction, event.time) {
             self.outgoing.data.truncate(start);
             let place = event.subject.clone();
@@ -112,7 +115,7 @@ impl EventWriter {
             );
             let mut letter = DeadLetter::new(event, "source", "malformed", error.to_string());
             letter.place = place;
-            self.outgoing.reject(letter);
+            self.outgoing.rejected.push(letter);
             return;
         }
         let tombstone = (self.settings.tombstones && event.op == Some(Op::Delete)).then(|| {
@@ -122,7 +125,7 @@ impl EventWriter {
             tombstone.sequence = Some(sequence_beside(position));
             tombstone
         });
-        self.outgoing.push(event, start);
+        self.outgoing.push(event, start, Payload::Json);
         if let Some(tombstone) = tombstone {
             self.outgoing.push_empty(tombstone);
         }
@@ -134,7 +137,7 @@ impl EventWriter {
         let transaction = self.count(change, position);
         let mut only_key = *change;
         (only_key.after, only_key.before, only_key.update) = (None, None, None);
-        let start = self.outgoing.data.len();
+        let start = self.outgoing.start();
         let written = self.write_change(&only_key, event.op, transaction, event.time);
         let data = self.outgoing.data.split_off(start);
         if written.is_ok() {
@@ -148,7 +151,7 @@ impl EventWriter {
             "the change is larger than the server can send (16 MB): read the document by its key, or upgrade to a server that splits large events (6.0.9, 7.0 and later)",
         );
         letter.place = place;
-        self.outgoing.reject(letter);
+        self.outgoing.rejected.push(letter);
     }
 
     /// Writes a document that a snapshot read, to be placed at `position`.
@@ -170,21 +173,21 @@ impl EventWriter {
         event.subject = self.namespace.subject.clone();
         event.partitionkey = id.and_then(key::text);
         event.op = Some(Op::Read);
-        let start = self.outgoing.data.len();
+        let start = self.outgoing.start();
         let written = self.write_read(read, position);
         if let Err(error) = written {
             self.outgoing.data.truncate(start);
             let mut letter = DeadLetter::new(event, "source", "malformed", error.to_string());
             letter.place = Some(namespace.into());
-            self.outgoing.reject(letter);
+            self.outgoing.rejected.push(letter);
             return;
         }
-        self.outgoing.push(event, start);
+        self.outgoing.push(event, start, Payload::Json);
     }
 
     /// Writes that changes after `lost` are gone.
     pub(crate) fn history_lost(&mut self, lost: &mut StreamPosition, reason: &str, scope: &str) {
-        let start = self.outgoing.data.len();
+        let start = self.outgoing.start();
         let mut event = self.named(
             format!(
                 "{}-lost",
@@ -207,7 +210,7 @@ impl EventWriter {
             ",\"since\":{{\"t\":{},\"i\":{}}},\"next\":\"snapshot\"}}",
             lost.time.0, lost.time.1
         );
-        self.outgoing.push(event, start);
+        self.outgoing.push(event, start, Payload::Json);
     }
 
     /// Makes [`Namespace`] that of the next event.

@@ -55,7 +55,13 @@ impl ChunkRequest {
         if let Some(criteria) = client.selection_criteria() {
             request = request.selection_criteria(criteria.clone());
         }
-        let mut cursor = Box::pin(request.batch()).await?;
+        let silent = |_| {
+            let silent = format!("the server has not answered for {PATIENCE:?}");
+            Error::from(std::io::Error::new(std::io::ErrorKind::TimedOut, silent))
+        };
+        let mut cursor = timeout(PATIENCE, Box::pin(request.batch()))
+            .await
+            .map_err(silent)??;
         let mut chunk = Chunk {
             documents: Vec::new(),
             end: true,
@@ -66,14 +72,7 @@ impl ChunkRequest {
             read_at: Instant::now(),
         };
         let mut bytes = 0;
-        let silent = || {
-            let silent = format!("the server has not answered for {PATIENCE:?}");
-            Error::from(std::io::Error::new(std::io::ErrorKind::TimedOut, silent))
-        };
-        'replies: while let Some(reply) = timeout(PATIENCE, cursor.next())
-            .await
-            .map_err(|_| silent())?
-        {
+        'replies: while let Some(reply) = timeout(PATIENCE, cursor.next()).await.map_err(silent)? {
             let reply = reply?;
             if let Some(at) = operation_time(reply.as_raw_document()) {
                 chunk.high = chunk.high.max(at);

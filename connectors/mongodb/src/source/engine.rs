@@ -30,10 +30,9 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(1);
 /// The same while a snapshot waits for the stream.
 const BUSY: Duration = Duration::from_millis(50);
-/// How long the server may say nothing at all before the stream is opened on another connection. It doubles each time: a server
-/// that has much to look through before it answers gets there in the end.
-const PATIENCE: Duration = Duration::from_secs(60);
-const MOST_PATIENCE: Duration = Duration::from_secs(16 * 60);
+/// `max_silence` doubles each time, up to so many times itself: a server that has much to look through before it answers gets there
+/// in the end.
+const MOST_PATIENCE: u32 = 16;
 /// Seconds that a position may be ahead of the deployment's clock: a member may lag behind, but not by so much.
 const AHEAD: u32 = 300;
 /// The least time between two batches that carry nothing but a position.
@@ -65,6 +64,7 @@ pub(super) struct Engine {
     pub(super) backoff: Backoff,
     /// Of reading chunks, which fails and succeeds beside the stream.
     pub(super) chunk_backoff: Backoff,
+    /// How long the server may say nothing at all before the stream is opened on another connection.
     patience: Duration,
     /// Whether the next reply is the first of its stream.
     is_fresh: bool,
@@ -101,12 +101,12 @@ enum Woken {
 impl Engine {
     pub(super) fn new(parts: Parts) -> Self {
         Self {
+            patience: parts.config.max_silence,
             parts,
             stream: None,
             abilities: Abilities::default(),
             backoff: Backoff::default(),
             chunk_backoff: Backoff::default(),
-            patience: PATIENCE,
             is_fresh: true,
             is_clock_checked: false,
             fragments: Fragments::default(),
@@ -188,7 +188,7 @@ impl Engine {
     /// The server said nothing for too long; what a broken connection would have said.
     fn unheard(&mut self) -> DriverError {
         let silence = self.patience;
-        self.patience = (silence * 2).min(MOST_PATIENCE);
+        self.patience = (silence * 2).min(self.parts.config.max_silence * MOST_PATIENCE);
         DriverError::from(std::io::Error::new(
             std::io::ErrorKind::TimedOut,
             format!("the server has not answered for {silence:?}"),
@@ -252,7 +252,7 @@ impl Engine {
         // A stream that opens and then fails gets nowhere: only events, or a second reply, say that all is well again.
         if !self.is_fresh || !events.is_empty() {
             self.backoff.reset();
-            self.patience = PATIENCE;
+            self.patience = self.parts.config.max_silence;
         }
         if self.backoff.failures() == 0 {
             self.parts.cx.status.set(State::Ready);
@@ -498,7 +498,7 @@ impl Engine {
     /// Stores an entry with the next batch.
     pub(super) fn store(&mut self, entry: Option<Entry>) {
         if let Some(entry) = entry {
-            self.parts.writer.outgoing.entry(entry);
+            self.parts.writer.outgoing.entries.push(entry);
         }
     }
 }

@@ -154,6 +154,31 @@ async fn connections_that_died_without_a_word_are_noticed() {
     run.stop(DEADLINE).await.unwrap();
 }
 
+/// The host answers the driver's monitor all the while: only the stream's own patience notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_silent_while_the_host_answers_is_opened_again() {
+    let proxy = Proxy::to(&url()).await;
+    let shop = Shop::between(&url(), &proxy.url(&url())).await;
+    let mut config = plain();
+    config["max_silence"] = json!("2s");
+    let run = shop.start(config);
+    shop.is_open().await;
+    insert(&shop, 0..3).await;
+    durable(&shop.world.lanes, "send three", |events| events.len() == 3).await;
+    let mut next = 3;
+    for _ in 0..2 {
+        let opened = proxy.aggregates();
+        proxy.silence_streams();
+        insert(&shop, next..next + 3).await;
+        next += 3;
+        let all = usize::try_from(next).unwrap();
+        durable(&shop.world.lanes, "come back", |events| events.len() >= all).await;
+        assert!(proxy.aggregates() > opened, "nothing was opened again");
+    }
+    assert_all(&shop, i64::from(next));
+    run.stop(DEADLINE).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_and_started_again_loses_and_repeats_nothing() {
     let server = OwnServer::start("");

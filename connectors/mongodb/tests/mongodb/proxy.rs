@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -32,6 +32,8 @@ struct Now {
     network: Network,
     /// Connections that began before this one are held: nobody says that they are dead, but nothing goes over them any more.
     silent_before: u64,
+    /// Only those that a stream was opened on.
+    only_streams: bool,
 }
 
 /// Listens, and passes on to the server.
@@ -52,6 +54,7 @@ impl Proxy {
         let (now, changes) = watch::channel(Now {
             network: Network::Good,
             silent_before: 0,
+            only_streams: false,
         });
         let (aggregates, connections) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let (counted, numbered) = (Arc::clone(&aggregates), Arc::clone(&connections));
@@ -101,9 +104,20 @@ impl Proxy {
 
     /// The connections that there are pass nothing on any more, and stay open; new ones work.
     pub(crate) fn silence(&self) {
+        self.hold(false);
+    }
+
+    /// The same for connections on which a stream was opened; the driver's monitors go on.
+    pub(crate) fn silence_streams(&self) {
+        self.hold(true);
+    }
+
+    fn hold(&self, only_streams: bool) {
         let silent_before = self.connections();
-        self.now
-            .send_modify(|now| now.silent_before = silent_before);
+        self.now.send_modify(|now| {
+            now.silent_before = silent_before;
+            now.only_streams = only_streams;
+        });
     }
 
     /// How many connections were made.
@@ -145,26 +159,45 @@ async fn pass(
     let (client_in, client_out) = client.into_split();
     let (server_in, server_out) = server.into_split();
     let (there, back) = (now.clone(), now.clone());
+    let streams = AtomicBool::new(false);
+    let connection = Connection {
+        number,
+        streams: &streams,
+    };
     let cut = async {
         let _cut = now.wait_for(|now| now.network == Network::Cut).await;
     };
     tokio::select! {
         () = cut => {}
-        () = copy(client_in, server_out, number, there, Some(&aggregates)) => {}
-        () = copy(server_in, client_out, number, back, None) => {}
+        () = copy(client_in, server_out, connection, there, Some(&aggregates)) => {}
+        () = copy(server_in, client_out, connection, back, None) => {}
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Connection<'a> {
+    number: u64,
+    /// Whether a stream was opened on it.
+    streams: &'a AtomicBool,
+}
+
+impl Connection<'_> {
+    fn is_silent(self, now: Now) -> bool {
+        self.number < now.silent_before
+            && (!now.only_streams || self.streams.load(Ordering::Relaxed))
     }
 }
 
 async fn copy(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    number: u64,
+    connection: Connection<'_>,
     now: watch::Receiver<Now>,
     aggregates: Option<&AtomicU64>,
 ) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        if now.borrow().silent_before > number {
+        if connection.is_silent(*now.borrow()) {
             std::future::pending::<()>().await;
         }
         if let Some(aggregates) = aggregates {
@@ -174,6 +207,7 @@ async fn copy(
                 .filter(|w| *w == b"\x02aggregate\0" || *w == b"\x10aggregate\0")
                 .count();
             aggregates.fetch_add(named as u64, Ordering::Relaxed);
+            connection.streams.fetch_or(named > 0, Ordering::Relaxed);
         }
         if to.write_all(&buffer[..n]).await.is_err() {
             return;
