@@ -7,24 +7,11 @@ use std::{
     fs::File,
     io::{BufWriter, Write as _},
     path::Path,
-    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use futures::future::BoxFuture;
-use headgate_files::{Files, config::Config};
-use headgate_sdk::{
-    Batch, Connector as _, Delivery, Lane, LaneError, LaneId, LaneSpec, Lanes, Source as _,
-    SourceContext, SourceInfo, Str,
-    admission::Admission,
-    blobs::FolderStore,
-    control::Controls,
-    http::{Handler, MountError, MountTable, Mounts},
-    lane::{LaneBackend, LaneOpener, LaneParts, Progress, ProgressState, Restored},
-    status::Status,
-};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use headgate_files::Files;
+use headgate_sdk::conformance::{NullLanes, World};
 
 fn main() {
     let megabytes = setting("HEADGATE_BENCH_CSV_MB", 500);
@@ -107,127 +94,17 @@ fn read_bare(path: &Path, rows: u64) {
 }
 
 async fn stream(folder: &Path, rows: u64) {
-    let lanes = Forgetting::default();
-    let config: Config = serde_json::from_value(serde_json::json!({
+    let null = NullLanes::new(4 << 20, |_| {});
+    let world = World::new(0);
+    let config = serde_json::json!({
         "paths": [folder], "settle": "1ms", "watch": "poll", "records": { "format": "csv" },
-    }))
-    .expect("a configuration");
-    let info = SourceInfo {
-        name: "bench".into(),
-        tenant: "default".into(),
-        urn: "urn:headgate:default:files:bench".into(),
-        group: "headgate".into(),
-        instance: "0".into(),
-        public_url: None,
-    };
-    let source = Files::build(config, &info).expect("a source");
-    let shutdown = CancellationToken::new();
-    let (_controls, queue) = mpsc::channel(1);
-    let scratch = tempfile::tempdir().expect("a temporary folder");
-    let running = tokio::spawn(source.run(SourceContext {
-        source: info,
-        lanes: Lanes::new(Arc::new(lanes.clone())),
-        http: Mounts::new(Arc::new(NoMounts)),
-        admission: Admission::unlimited(),
-        control: Controls::new(queue),
-        blobs: Arc::new(FolderStore::new(scratch.path())),
-        scratch: scratch.path().to_owned(),
-        status: Status::default(),
-        shutdown: shutdown.clone(),
-    }));
-    let mut events = lanes.events.subscribe();
+    });
+    let run = world
+        .start_on::<Files>(null.lanes(), config)
+        .expect("a source");
     // The rows, and the file's own event.
-    events
-        .wait_for(|events| *events > rows)
-        .await
-        .expect("the lanes live");
-    shutdown.cancel();
-    running.await.expect("no panic").expect("no error");
-}
-
-/// Lanes on which everything is durable at once, and forgotten.
-#[derive(Clone)]
-struct Forgetting {
-    events: Arc<watch::Sender<u64>>,
-}
-
-impl Default for Forgetting {
-    fn default() -> Self {
-        Self {
-            events: Arc::new(watch::Sender::new(0)),
-        }
-    }
-}
-
-struct Backend {
-    events: Arc<watch::Sender<u64>>,
-    state: Mutex<watch::Sender<ProgressState>>,
-    progress: Progress,
-}
-
-impl LaneOpener for Forgetting {
-    fn open(&self, spec: LaneSpec) -> BoxFuture<'_, Result<Lane, LaneError>> {
-        let (state, progress) = watch::channel(ProgressState::default());
-        let progress = Progress::new(progress);
-        let (_, paused) = watch::channel(false);
-        let lane = Lane::new(LaneParts {
-            id: LaneId::new("bench", &spec, "0"),
-            spec,
-            restored: Restored::default(),
-            capacity: 4 << 20,
-            progress: progress.clone(),
-            revoked: CancellationToken::new(),
-            paused,
-            backend: Arc::new(Backend {
-                events: Arc::clone(&self.events),
-                state: Mutex::new(state),
-                progress,
-            }),
-        });
-        Box::pin(async move { Ok(lane) })
-    }
-}
-
-impl LaneBackend for Backend {
-    fn send(&self, batch: Batch, _room: OwnedSemaphorePermit) -> Delivery {
-        let state = self.state.lock().expect("nobody panics");
-        let mut number = 0;
-        state.send_modify(|state| {
-            state.durable += 1;
-            number = state.durable;
-        });
-        self.events
-            .send_modify(|events| *events += batch.events.len() as u64);
-        Delivery::accepted_now(number, self.progress.clone())
-    }
-
-    fn entries<'a>(
-        &'a self,
-        _prefix: &'a str,
-        _after: Option<&'a str>,
-        _limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<(Str, bytes::Bytes)>, LaneError>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn entry<'a>(
-        &'a self,
-        _key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<bytes::Bytes>, LaneError>> {
-        Box::pin(async { Ok(None) })
-    }
-}
-
-struct NoMounts;
-
-impl MountTable for NoMounts {
-    fn mount(&self, path: &str, _handler: Arc<dyn Handler>) -> Result<(), MountError> {
-        Err(MountError {
-            path: path.to_owned(),
-        })
-    }
-
-    fn unmount(&self, _path: &str) {}
+    null.wait_for(rows + 1).await;
+    run.stop(Duration::from_secs(10)).await.expect("no error");
 }
 
 /// User and system time of this process.

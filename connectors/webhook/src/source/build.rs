@@ -41,12 +41,8 @@ impl WebhookSource {
     /// All problems at once.
     pub(crate) fn build(config: Config, info: &SourceInfo) -> Result<Self, BuildError> {
         let mut problems: Vec<Problem> = Vec::new();
-        let mut problem = |pointer: &str, message: String| {
-            problems.push(Problem {
-                pointer: pointer.to_owned(),
-                message,
-            });
-        };
+        let mut problem =
+            |pointer: &str, message: String| problems.push(Problem::new(pointer, message));
         match (&config.scheme, &config.verify) {
             (Some(_), Some(_)) => problem("/verify", "write either `scheme` or `verify`, not both".into()),
             (None, None) => problem(

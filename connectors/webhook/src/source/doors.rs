@@ -23,12 +23,7 @@ pub(crate) fn path(config: &Config, info: &SourceInfo, tenant: Option<&str>) -> 
 /// What is probably not meant.
 pub(crate) fn warnings(config: &Config, info: &SourceInfo) -> Vec<Problem> {
     let mut found = Vec::new();
-    let mut warn = |pointer: &str, message: &str| {
-        found.push(Problem {
-            pointer: pointer.to_owned(),
-            message: message.to_owned(),
-        });
-    };
+    let mut warn = |pointer: &str, message: &str| found.push(Problem::new(pointer, message));
     let has_url = config.public_url.is_some() || info.public_url.is_some();
     let signs_url = config
         .resolved_scheme()
