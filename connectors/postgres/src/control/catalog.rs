@@ -108,7 +108,7 @@ pub(crate) async fn describe(client: &mut Client, oid: u32) -> Result<Option<Tab
         .await?;
     let keys = client
         .rows(&format!(
-            "SELECT i.indisprimary, i.indisreplident, a.attname FROM pg_index i \
+            "SELECT i.indisprimary, i.indisreplident, a.attname, i.indisprimary AND i.indimmediate FROM pg_index i \
              CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, n) \
              JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
              WHERE i.indrelid = {oid} AND (i.indisprimary OR i.indisreplident) AND i.indisvalid AND k.n <= i.indnkeyatts \
@@ -131,7 +131,8 @@ pub(crate) async fn describe(client: &mut Client, oid: u32) -> Result<Option<Tab
         kind: first(table.text(2)),
         identity,
         identity_key: match identity {
-            Identity::Default => primary_key.clone(),
+            // A primary key that may be violated until the commit identifies no row.
+            Identity::Default => names(3),
             Identity::Index => names(1),
             Identity::Full | Identity::Nothing => Vec::new(),
         },

@@ -356,9 +356,15 @@ async fn table_findings(
                 "table {subject} has no replica identity (REPLICA IDENTITY {}, {} primary key): the server refuses its updates and \
                  deletes as long as it is published",
                 info.identity.word().to_uppercase(),
-                if info.primary_key.is_empty() { "no" } else { "a" }
+                match (info.primary_key.is_empty(), info.identity) {
+                    (true, _) => "no",
+                    (false, Identity::Default) => "a deferrable",
+                    (false, _) => "a",
+                }
             ),
-            if info.primary_key.is_empty() {
+            if info.identity == Identity::Default && !info.primary_key.is_empty() {
+                format!("ALTER TABLE {quoted} REPLICA IDENTITY FULL;  -- or make its primary key NOT DEFERRABLE")
+            } else if info.primary_key.is_empty() {
                 format!("ALTER TABLE {quoted} ADD PRIMARY KEY (…);  -- or: ALTER TABLE {quoted} REPLICA IDENTITY FULL;")
             } else {
                 format!("ALTER TABLE {quoted} REPLICA IDENTITY DEFAULT;")

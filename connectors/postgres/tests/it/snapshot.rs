@@ -385,6 +385,7 @@ async fn versions_agree(variable: &str) {
              CREATE TABLE parts (id int, d date, PRIMARY KEY (id, d)) PARTITION BY RANGE (d);
              CREATE TABLE parts1 PARTITION OF parts FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
              CREATE TABLE listed (id int PRIMARY KEY, v text, secret text);
+             CREATE TABLE later (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED);
              CREATE TABLE keyless (v text)"
         ))
         .await;
@@ -392,7 +393,8 @@ async fn versions_agree(variable: &str) {
         format!(
             "INSERT INTO plain VALUES ({id}); INSERT INTO turned VALUES ({id}, 'x', {id}); INSERT INTO whole VALUES ({id}); \
              INSERT INTO indexed VALUES ({id}, '{id}'); INSERT INTO made VALUES ({id}); INSERT INTO holes VALUES ({id}); \
-             INSERT INTO parts VALUES ({id}, '2024-05-05'); INSERT INTO listed VALUES ({id}, 'v', 's'); INSERT INTO keyless VALUES ('{id}')"
+             INSERT INTO parts VALUES ({id}, '2024-05-05'); INSERT INTO listed VALUES ({id}, 'v', 's'); INSERT INTO keyless VALUES ('{id}'); \
+             INSERT INTO later VALUES ({id})"
         )
     };
     database.run(&fill(1)).await;
@@ -400,18 +402,20 @@ async fn versions_agree(variable: &str) {
     let config = database
         .config_with(json!({ "table_options": { "public.listed": { "columns": ["id", "v"] } } }));
     let run = world.start::<Postgres>(config).unwrap();
-    wait_for(&world, "what exists", |events| events.len() == 9).await;
+    wait_for(&world, "what exists", |events| events.len() == 10).await;
     database.run(&fill(2)).await;
-    wait_for(&world, "what is new", |events| events.len() >= 18).await;
+    wait_for(&world, "what is new", |events| events.len() >= 20).await;
     run.stop(DEADLINE).await.unwrap();
     let events = durable(&world);
     let mut versions = std::collections::BTreeMap::new();
     for event in &events {
         assert!(event.op.is_some(), "{}", data(event));
         let (subject, op) = (event.subject.clone().unwrap(), event.op.map(Op::as_str));
+        let has_key = !["public.keyless", "public.later"].contains(&subject.as_str());
+        assert_eq!(event.partitionkey.is_some(), has_key, "{subject} {op:?}");
         versions.insert((subject, op), event.dataschema.clone().unwrap());
     }
-    assert_eq!(versions.len(), 18, "{versions:?}");
+    assert_eq!(versions.len(), 20, "{versions:?}");
     for ((subject, op), uri) in versions {
         assert!(uri.ends_with(&format!(":{subject}:v1")), "{op:?}: {uri}");
     }
