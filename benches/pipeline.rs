@@ -3,20 +3,34 @@
 //!
 //! Rounds are interleaved, so that what slows the machine slows all alike; the table shows medians and spreads. What building and
 //! dropping the batch costs is measured as a row of its own and taken off the others. A row that has a bound is compared with a
-//! bare row round by round: the difference of what both cost in the same round.
+//! bare row round by round: the difference of what both cost in the same round. The bound is kept if it holds in three quarters of
+//! the rounds, missed if it does in less than one.
+//!
+//! The bare rows are what whoever has bytes and one of the libraries would write: parse the data into the library's own value
+//! (`serde_json::Value` for `jsonschema`, VRL's for `vrl`, both by serde_json), call, and after a transform print the result. They
+//! keep nothing, count nothing, and look neither for names that occur twice nor for numbers that change on the way. The layers do
+//! all that. The realistic stack is the service that the gateway builds, with its route, into no sinks.
 
 mod harness;
 
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use headgate::pipeline::step::EventStep;
-use headgate::pipeline::{LaneContext, LayerStates, PipelineBatch, Step, stack::PipelinePlan};
-use headgate_sdk::{Data, Envelope, LaneId, Replay};
+use headgate::pipeline::{
+    LaneContext, LayerStates, PipelineBatch, Step,
+    dead_letter::DeadLetterWriter,
+    share::Priority,
+    stack::{self, PipelinePlan, StackContext},
+    step::Chain,
+};
+use headgate_sdk::{Data, DeadLetter, Envelope, LaneId, Replay};
 use serde_json::{Value, json};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{Service, ServiceExt};
 
 const EVENTS: usize = 256;
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 31;
 const REPEAT: usize = 40;
 
 /// The most that a layer may cost over the library that it wraps.
@@ -59,10 +73,10 @@ fn main() {
         &measured[at.expect("it is a row")]
     };
     let bound = |what: &str, times: Vec<f64>, most: f64| {
-        let verdict = if spread(&times).1 <= most {
-            "kept"
-        } else {
-            "MISSED"
+        let verdict = match quartiles(&times) {
+            (_, upper) if upper <= most => "kept",
+            (lower, _) if lower > most => "MISSED",
+            _ => "open, inside the spread",
         };
         show(&format!("{what}: at most {most:.0}: {verdict}"), times);
     };
@@ -98,6 +112,13 @@ fn spread(times: &[f64]) -> (f64, f64, f64) {
     (times[0], times[times.len() / 2], times[times.len() - 1])
 }
 
+/// A quarter of the rounds lies below the first, and one above the second.
+fn quartiles(times: &[f64]) -> (f64, f64) {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    (times[times.len() / 4], times[times.len() * 3 / 4])
+}
+
 fn show(name: &str, times: Vec<f64>) {
     let (lowest, median, highest) = spread(&times);
     println!("{name:<62} {median:>8.0}   {lowest:.0}–{highest:.0}");
@@ -107,7 +128,7 @@ const BARE_VALIDATE: &str = "bare: serde_json parse + jsonschema";
 #[cfg(feature = "vrl")]
 const BARE_TRANSFORM: &str = "bare: serde_json parse + vrl + serde_json write";
 #[cfg(feature = "vrl")]
-const STACK: &str = "a realistic stack (filter, transform, validate, dedup, set)";
+const STACK: &str = "a realistic stack (filter, transform, validate, dedup, set, route)";
 
 fn rows(folder: &std::path::Path) -> Vec<Row> {
     let validator = jsonschema::validator_for(&schema()).expect("a schema");
@@ -231,13 +252,14 @@ fn rows(folder: &std::path::Path) -> Vec<Row> {
     #[cfg(feature = "vrl")]
     rows.push((
         STACK,
-        layers(
+        stack(
             &[
                 json!({"filter": {"keep": "%type != \"ping.v1\""}}),
                 json!({"transform": {"vrl": transform}}),
                 json!({"validate": {"schema": "schema.json"}}),
                 json!({"dedup": {"key": ".id", "window": "1h"}}),
                 json!({"set": {"fields": {"subject": "{/id}", "partitionkey": "{/customer/id}"}}}),
+                json!({"route": {"topic": "{tenantid}.{type}"}}),
             ],
             folder,
         ),
@@ -276,20 +298,12 @@ fn bare_vrl(source: &str) -> Box<dyn Fn(PipelineBatch) -> PipelineBatch> {
     })
 }
 
+/// Each step by itself.
 fn layers(
     steps: &[Value],
     folder: &std::path::Path,
 ) -> Box<dyn Fn(PipelineBatch) -> PipelineBatch> {
-    let steps: Vec<Step> = steps
-        .iter()
-        .map(|step| serde_json::from_value(step.clone()).expect("a step"))
-        .collect();
-    for step in &steps {
-        if let Step::Validate(validate) = step {
-            validate.schema.load(folder).expect("a schema");
-        }
-    }
-    let steps: Vec<Arc<dyn EventStep>> = PipelinePlan::new("bench", &steps)
+    let steps: Vec<Chain> = plan(steps, folder)
         .event_steps(&LayerStates::default())
         .into_iter()
         .map(|(_, step)| step)
@@ -301,6 +315,55 @@ fn layers(
         assert_eq!(batch.events.len(), EVENTS, "{:?}", batch.rejected.first());
         batch
     })
+}
+
+/// Nothing fails here.
+struct NoDeadLetters;
+
+impl DeadLetterWriter for NoDeadLetters {
+    fn write(&self, letters: Vec<DeadLetter>) -> futures::future::BoxFuture<'static, ()> {
+        assert!(letters.is_empty(), "{:?}", letters.first());
+        Box::pin(async {})
+    }
+}
+
+/// The whole stack as the gateway builds it.
+#[cfg(feature = "vrl")]
+fn stack(steps: &[Value], folder: &std::path::Path) -> Box<dyn Fn(PipelineBatch) -> PipelineBatch> {
+    let cx = StackContext {
+        sinks: Arc::new([]),
+        dead_letters: Arc::new(NoDeadLetters),
+        states: LayerStates::default(),
+        tasks: TaskTracker::new(),
+        abandon: CancellationToken::new(),
+    };
+    let lane = lane();
+    let deliver = stack::deliver(&lane.id, lane.shard, Priority::default(), &cx);
+    let service = RefCell::new(plan(steps, folder).build(deliver, &cx));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    Box::new(move |batch| {
+        let mut service = service.borrow_mut();
+        runtime.block_on(async {
+            let ready = service.ready().await.expect("it is open");
+            ready.call(batch).await.expect("it takes everything").await;
+        });
+        PipelineBatch::new(Arc::clone(&lane), Vec::new())
+    })
+}
+
+fn plan(steps: &[Value], folder: &std::path::Path) -> PipelinePlan {
+    let steps: Vec<Step> = steps
+        .iter()
+        .map(|step| serde_json::from_value(step.clone()).expect("a step"))
+        .collect();
+    for step in &steps {
+        if let Step::Validate(validate) = step {
+            validate.schema.load(folder).expect("a schema");
+        }
+    }
+    PipelinePlan::new("bench", &steps)
 }
 
 fn lane() -> Arc<LaneContext> {

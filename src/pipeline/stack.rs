@@ -20,7 +20,7 @@ use super::{
     retry::RetryLayer,
     route::{self, HotKeys, RouteLayer},
     share::{Priority, Share, ShareLayer},
-    step::{EventStep, StepLayer},
+    step::{Chain, EventStep, StepLayer},
     timeout::TimeoutLayer,
 };
 use crate::sink::{Sink, SinkError};
@@ -78,6 +78,13 @@ pub struct StackContext {
     pub abandon: CancellationToken,
 }
 
+/// Steps that look at one event after another, and one behind them that looks at the batch.
+#[derive(Default)]
+struct Row<'a> {
+    each_event: Vec<Arc<dyn EventStep>>,
+    last: Option<(&'a Str, &'a Step)>,
+}
+
 impl PipelinePlan {
     /// A plan of `steps`.
     #[must_use]
@@ -118,21 +125,45 @@ impl PipelinePlan {
         if route.hot_key_percent < 100 {
             routing = routing.watching(self.hot_keys(&route, &route_step, cx));
         }
+        let mut rows = self.rows();
+        routing = routing.behind(Chain::new(
+            rows.pop().map(|row| row.each_event).unwrap_or_default(),
+        ));
         let mut stack = BoxService::new(routing.layer(deliver));
-        for (name, step) in self.steps.iter().rev() {
-            stack = match (step, step.event_step(name)) {
-                // filter, transform, set, remove, rename, keep_fields, redact, validate, max_age, max_hops
-                (_, Some(each_event)) => BoxService::new(StepLayer::new(each_event).layer(stack)),
-                (Step::Dedup(config), _) => {
-                    BoxService::new(self.dedup(config, name, &cx.states).layer(stack))
+        for Row { each_event, last } in rows.into_iter().rev() {
+            stack = match last {
+                Some((name, Step::Dedup(config))) => {
+                    let dedup = self.dedup(config, name, &cx.states).behind(each_event);
+                    BoxService::new(dedup.layer(stack))
                 }
-                (Step::RateLimit(config), _) => {
-                    BoxService::new(self.rate_limit(config, name, cx).layer(stack))
+                Some((name, Step::RateLimit(config))) => {
+                    let limit = self.rate_limit(config, name, cx);
+                    let steps = StepLayer::new(Chain::new(each_event));
+                    BoxService::new(steps.layer(limit.layer(stack)))
                 }
-                (_, None) => stack,
+                _ => stack,
             };
         }
         stack
+    }
+
+    /// The steps as they are run: rows of those that look at one event after another, up to one that looks at the batch. The last
+    /// row ends with the route.
+    fn rows(&self) -> Vec<Row<'_>> {
+        let mut rows = vec![Row::default()];
+        for (name, step) in self.steps.iter() {
+            let row = rows.last_mut().expect("there is always one");
+            match (step, step.event_step(name)) {
+                // filter, transform, set, remove, rename, keep_fields, redact, validate, max_age, max_hops
+                (_, Some(each_event)) => row.each_event.push(each_event),
+                (Step::Dedup(_) | Step::RateLimit(_), None) => {
+                    row.last = Some((name, step));
+                    rows.push(Row::default());
+                }
+                (_, None) => {}
+            }
+        }
+        rows
     }
 
     /// The limits that a push source asks before it reads a body.
@@ -173,7 +204,7 @@ impl PipelinePlan {
     /// The steps that look at one event after another, by name and in order, with state in `states`: what a trial runs without
     /// sinks behind it. Limits are not among them.
     #[must_use]
-    pub fn event_steps(&self, states: &LayerStates) -> Vec<(Str, Arc<dyn EventStep>)> {
+    pub fn event_steps(&self, states: &LayerStates) -> Vec<(Str, Chain)> {
         let steps = self.steps.iter();
         steps
             .filter_map(|(name, step)| {
@@ -181,7 +212,7 @@ impl PipelinePlan {
                     Step::Dedup(config) => self.dedup(config, name, states).step(),
                     step => step.event_step(name)?,
                 };
-                Some((name.clone(), each_event))
+                Some((name.clone(), each_event.into()))
             })
             .collect()
     }

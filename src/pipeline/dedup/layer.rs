@@ -6,12 +6,16 @@ use headgate_sdk::Str;
 use tower::Layer;
 
 use super::{Config, Dedup, DedupState, DedupStep};
-use crate::pipeline::LayerStates;
+use crate::pipeline::{
+    LayerStates,
+    step::{Chain, EventStep},
+};
 
 /// Wraps a service in a [`Dedup`].
 #[derive(Clone)]
 pub struct DedupLayer {
     step: Arc<DedupStep>,
+    before: Vec<Arc<dyn EventStep>>,
     pub(super) state: Arc<DedupState>,
 }
 
@@ -40,8 +44,16 @@ impl DedupLayer {
         }
         Self {
             step: Arc::new(DedupStep::new(config, step, Arc::clone(&state))),
+            before: Vec::new(),
             state,
         }
+    }
+
+    /// Has each event go through these steps first, one event after the other.
+    #[must_use]
+    pub fn behind(mut self, before: Vec<Arc<dyn EventStep>>) -> Self {
+        self.before = before;
+        self
     }
 
     /// The part that decides.
@@ -55,6 +67,8 @@ impl<S> Layer<S> for DedupLayer {
     type Service = Dedup<S>;
 
     fn layer(&self, inner: S) -> Dedup<S> {
-        Dedup::new(inner, Arc::clone(&self.step), Arc::clone(&self.state))
+        let mut steps = self.before.clone();
+        steps.push(self.step());
+        Dedup::new(inner, Chain::new(steps), Arc::clone(&self.state))
     }
 }

@@ -6,12 +6,11 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use headgate_sdk::Timestamp;
 use tokio::sync::{Mutex, oneshot};
 use tower::{Service, ServiceExt};
 
-use super::{DedupState, DedupStep};
-use crate::pipeline::{PipelineBatch, PipelineError};
+use super::DedupState;
+use crate::pipeline::{PipelineBatch, PipelineError, step::Chain};
 
 /// Drops duplicates, and holds a batch back until the keys of its other events are on disk.
 ///
@@ -19,15 +18,15 @@ use crate::pipeline::{PipelineBatch, PipelineError};
 /// other, so the lock is never contended.
 pub struct Dedup<S> {
     inner: Arc<Mutex<S>>,
-    step: Arc<DedupStep>,
+    steps: Chain,
     state: Arc<DedupState>,
 }
 
 impl<S> Dedup<S> {
-    pub(super) fn new(inner: S, step: Arc<DedupStep>, state: Arc<DedupState>) -> Self {
+    pub(super) fn new(inner: S, steps: Chain, state: Arc<DedupState>) -> Self {
         Self {
             inner: Arc::new(Mutex::new(inner)),
-            step,
+            steps,
             state,
         }
     }
@@ -48,7 +47,7 @@ where
     }
 
     fn call(&mut self, mut batch: PipelineBatch) -> Self::Future {
-        let changes = self.step.judge(&mut batch, Timestamp::now());
+        let changes = self.steps.apply(&mut batch);
         let (inner, state) = (Arc::clone(&self.inner), Arc::clone(&self.state));
         Box::pin(async move {
             let (done, stored) = oneshot::channel();

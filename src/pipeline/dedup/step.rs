@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use headgate_sdk::{Entry, Envelope, Str, Timestamp};
+use headgate_sdk::{Envelope, Str};
 
 use super::state::{Seen, hash, setter};
 use super::{Config, DedupState};
-use crate::pipeline::{
-    PipelineBatch,
-    step::{EventStep, Head, Verdict},
-};
+use crate::pipeline::step::{EventStep, Head, Passage, Verdict};
 
-/// The part of a `dedup` that decides; what it decided is in memory only.
+/// The part of a `dedup` that decides; what it decided is in memory, and among the changes of the passage to be stored.
 pub struct DedupStep {
     head: Head,
     config: Config,
@@ -31,16 +28,14 @@ impl DedupStep {
             state,
         }
     }
+}
 
-    /// Drops duplicates; what has to be stored before the batch goes on.
-    pub(super) fn judge(&self, batch: &mut PipelineBatch, now: Timestamp) -> Vec<Entry> {
-        let mut changes = Vec::new();
-        self.head
-            .run(batch, |event| self.one(event, now, &mut changes));
-        changes
+impl EventStep for DedupStep {
+    fn head(&self) -> &Head {
+        &self.head
     }
 
-    fn one(&self, event: &mut Envelope, now: Timestamp, changes: &mut Vec<Entry>) -> Verdict {
+    fn judge(&self, event: &mut Envelope, passage: &mut Passage<'_>) -> Verdict {
         let key = match self.config.key.of(event) {
             Ok(Some(key)) => key,
             Ok(None) => {
@@ -55,20 +50,15 @@ impl DedupStep {
             event.source.as_str()
         };
         let key = hash(&[&event.tenantid, source, &key]);
+        let now = passage.now.as_second();
         match self.state.see(
             key,
             setter(&event.source, &event.id),
-            now.as_second(),
-            changes,
+            now,
+            &mut passage.changes,
         ) {
             Seen::New | Seen::Again => Verdict::Pass,
             Seen::Duplicate => Verdict::Drop,
         }
-    }
-}
-
-impl EventStep for DedupStep {
-    fn apply(&self, batch: &mut PipelineBatch) {
-        self.judge(batch, Timestamp::now());
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use tower::{Layer, Service, ServiceExt};
 
 use super::*;
+use crate::pipeline::step::{Chain, EventStep};
 use crate::pipeline::{LaneContext, LayerStates, PipelineBatch, PipelineError};
 use crate::runtime::Checkpoints;
 
@@ -41,17 +42,21 @@ fn batch(events: Vec<Envelope>) -> PipelineBatch {
 }
 
 /// What of (id, key) pairs of one source passes, in one batch, `seconds` after the epoch.
-fn passes(step: &DedupStep, seconds: i64, pairs: &[(&str, &str)]) -> Vec<String> {
+fn passes(step: &Arc<DedupStep>, seconds: i64, pairs: &[(&str, &str)]) -> Vec<String> {
     let events = pairs
         .iter()
         .map(|(id, key)| event(id, "urn:a", &format!(r#"{{"k":{key}}}"#)));
     let mut batch = batch(events.collect());
-    step.judge(&mut batch, Timestamp::from_second(seconds).unwrap());
+    apply(step, &mut batch, Timestamp::from_second(seconds).unwrap());
     batch
         .events
         .iter()
         .map(|event| event.id.to_string())
         .collect()
+}
+
+fn apply(step: &Arc<DedupStep>, batch: &mut PipelineBatch, now: Timestamp) {
+    Chain::new(vec![Arc::clone(step) as Arc<dyn EventStep>]).apply_at(now, batch);
 }
 
 fn step(config: &Config) -> Arc<DedupStep> {
@@ -88,7 +93,7 @@ fn an_event_without_a_key_passes_and_a_key_that_is_none_fails() {
         ["1", "2"]
     );
     let mut failing = batch(vec![event("1", "urn:a", r#"{"k":{}}"#)]);
-    step.judge(&mut failing, Timestamp::UNIX_EPOCH);
+    apply(&step, &mut failing, Timestamp::UNIX_EPOCH);
     assert_eq!((failing.events.len(), failing.rejected.len()), (0, 1));
 }
 
@@ -133,7 +138,7 @@ fn sources_share_keys_only_if_told_and_tenants_never() {
             event("2", "urn:b", r#"{"k":1}"#),
             other_tenant,
         ]);
-        step(config).judge(&mut batch, Timestamp::UNIX_EPOCH);
+        apply(&step(config), &mut batch, Timestamp::UNIX_EPOCH);
         batch
             .events
             .iter()

@@ -3,10 +3,7 @@
 use headgate_sdk::{Envelope, Str};
 
 use super::{Config, Equals};
-use crate::pipeline::{
-    PipelineBatch,
-    step::{EventStep, Head, Verdict},
-};
+use crate::pipeline::step::{EventStep, Head, Passage, Verdict};
 
 /// A filter of a pipeline.
 #[derive(Debug)]
@@ -24,8 +21,14 @@ impl FilterStep {
             config: config.clone(),
         }
     }
+}
 
-    fn judge(&self, event: &mut Envelope) -> Verdict {
+impl EventStep for FilterStep {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn judge(&self, event: &mut Envelope, _: &mut Passage<'_>) -> Verdict {
         if !matches(&self.config.equals, event) {
             return Verdict::Drop;
         }
@@ -39,12 +42,6 @@ impl FilterStep {
             Ok(false) => Verdict::Drop,
             Err(error) => Verdict::fail(error.reason, error.message),
         }
-    }
-}
-
-impl EventStep for FilterStep {
-    fn apply(&self, batch: &mut PipelineBatch) {
-        self.head.run(batch, |event| self.judge(event));
     }
 }
 

@@ -1,12 +1,11 @@
 //! Makes thin events.
 
-use headgate_sdk::{Data, Str};
+use headgate_sdk::{Data, Envelope, Str};
 
 use super::Config;
 use crate::pipeline::{
-    PipelineBatch,
     json::{self, Pointer},
-    step::{EventStep, Head, Verdict},
+    step::{EventStep, Head, Passage, Verdict},
 };
 
 /// A `keep_fields` of a pipeline.
@@ -28,18 +27,20 @@ impl KeepFieldsStep {
 }
 
 impl EventStep for KeepFieldsStep {
-    fn apply(&self, batch: &mut PipelineBatch) {
-        self.head.run(batch, |event| {
-            let kept = json::check(event)
-                .and_then(|()| json::text_of(event))
-                .and_then(|text| json::keep(text, &self.fields));
-            match kept {
-                Ok(text) => {
-                    event.data = Data::json(text);
-                    Verdict::Pass
-                }
-                Err(error) => Verdict::fail("invalid_data", error.to_string()),
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn judge(&self, event: &mut Envelope, _: &mut Passage<'_>) -> Verdict {
+        let kept = json::check(event)
+            .and_then(|()| json::text_of(event))
+            .and_then(|text| json::keep(text, &self.fields));
+        match kept {
+            Ok(text) => {
+                event.data = Data::json(text);
+                Verdict::Pass
             }
-        });
+            Err(error) => Verdict::fail("invalid_data", error.to_string()),
+        }
     }
 }

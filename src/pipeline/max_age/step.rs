@@ -3,10 +3,7 @@
 use headgate_sdk::{Envelope, ExtensionValue, Str, Timestamp};
 
 use super::{Config, OnStale};
-use crate::pipeline::{
-    PipelineBatch,
-    step::{EventStep, Head, OnError, Verdict},
-};
+use crate::pipeline::step::{EventStep, Head, OnError, Passage, Verdict};
 
 /// The attribute of a stale event that goes on; its value is `true`.
 pub const FLAG: &str = "stale";
@@ -16,19 +13,12 @@ pub const FLAG: &str = "stale";
 pub struct MaxAgeStep {
     head: Head,
     config: Config,
-    now: fn() -> Timestamp,
 }
 
 impl MaxAgeStep {
-    /// The step `name`, by the clock of the machine.
+    /// The step `name`.
     #[must_use]
     pub fn new(config: &Config, name: impl Into<Str>) -> Self {
-        Self::with_clock(config, name, Timestamp::now)
-    }
-
-    /// The step `name`, by another clock.
-    #[must_use]
-    pub fn with_clock(config: &Config, name: impl Into<Str>, now: fn() -> Timestamp) -> Self {
         let on_error = match config.on_stale {
             OnStale::Drop => OnError::Drop,
             OnStale::Flag | OnStale::DeadLetter => OnError::DeadLetter,
@@ -36,15 +26,20 @@ impl MaxAgeStep {
         Self {
             head: Head::new(name, &config.types, on_error),
             config: config.clone(),
-            now,
         }
     }
+}
 
-    fn judge(&self, event: &mut Envelope, now: Timestamp) -> Verdict {
+impl EventStep for MaxAgeStep {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn judge(&self, event: &mut Envelope, passage: &mut Passage<'_>) -> Verdict {
         let age = self.config.age.get();
         let ours = event.time.checked_add(age).unwrap_or(Timestamp::MAX);
         let expiry = event.expirytime.map_or(ours, |theirs| theirs.min(ours));
-        let stale = expiry < now;
+        let stale = expiry < passage.now;
         if !stale || self.config.on_stale == OnStale::Flag {
             event.expirytime = Some(expiry);
         }
@@ -68,12 +63,5 @@ impl MaxAgeStep {
                 event.time
             ),
         )
-    }
-}
-
-impl EventStep for MaxAgeStep {
-    fn apply(&self, batch: &mut PipelineBatch) {
-        let now = (self.now)();
-        self.head.run(batch, |event| self.judge(event, now));
     }
 }

@@ -1,12 +1,9 @@
 //! Compares each event's `hop` with the cap.
 
-use headgate_sdk::Str;
+use headgate_sdk::{Envelope, Str};
 
 use super::Config;
-use crate::pipeline::{
-    PipelineBatch,
-    step::{EventStep, Head, OnError, Verdict},
-};
+use crate::pipeline::step::{EventStep, Head, OnError, Passage, Verdict};
 
 /// A `max_hops` of a pipeline.
 #[derive(Debug)]
@@ -27,13 +24,20 @@ impl MaxHopsStep {
 }
 
 impl EventStep for MaxHopsStep {
-    fn apply(&self, batch: &mut PipelineBatch) {
-        self.head.run(batch, |event| match event.hop {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn judge(&self, event: &mut Envelope, _: &mut Passage<'_>) -> Verdict {
+        match event.hop {
             Some(hop) if hop > self.hops => Verdict::fail(
                 "loop",
-                format!("the chain passed {hop} gateways or agents, more than `hops: {}`: something reacts to its own events", self.hops),
+                format!(
+                    "the chain passed {hop} gateways or agents, more than `hops: {}`: something reacts to its own events",
+                    self.hops
+                ),
             ),
             _ => Verdict::Pass,
-        });
+        }
     }
 }

@@ -5,10 +5,9 @@ use headgate_sdk::{Data, Envelope, ExtensionValue, Str};
 use super::treatment::Treatment;
 use super::{Config, Field, OnFailure};
 use crate::pipeline::{
-    PipelineBatch,
     json::{self, EditError, Pattern},
     set::change_attributes,
-    step::{EventStep, Head, OnError, Verdict},
+    step::{EventStep, Head, OnError, Passage, Verdict},
 };
 
 /// A `redact` of a pipeline.
@@ -84,10 +83,14 @@ impl RedactStep {
 }
 
 impl EventStep for RedactStep {
-    fn apply(&self, batch: &mut PipelineBatch) {
-        self.head.run(batch, |event| match self.redact(event) {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn judge(&self, event: &mut Envelope, _: &mut Passage<'_>) -> Verdict {
+        match self.redact(event) {
             Ok(()) => Verdict::Pass,
             Err((reason, message)) => Verdict::fail(reason, message),
-        });
+        }
     }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::Config;
-use crate::pipeline::{LaneContext, PipelineBatch, Step};
+use crate::pipeline::{LaneContext, PipelineBatch, Step, step::Chain};
 
 const KEY: &str = "a key of enough characters";
 
@@ -26,7 +26,7 @@ fn apply(config: &Value, event: Envelope) -> PipelineBatch {
         shard: 0,
     };
     let mut batch = PipelineBatch::new(Arc::new(lane), vec![event]);
-    step.event_step(&"redact".into()).unwrap().apply(&mut batch);
+    Chain::from(step.event_step(&"redact".into()).unwrap()).apply(&mut batch);
     batch
 }
 

@@ -4,10 +4,9 @@ use headgate_sdk::{Data, Envelope, Str};
 
 use super::Config;
 use crate::pipeline::{
-    PipelineBatch,
     json::{self, EditError},
     set::{Place, change_attributes},
-    step::{EventStep, Head, Verdict},
+    step::{EventStep, Head, Passage, Verdict},
 };
 
 /// A `remove` of a pipeline.
@@ -57,10 +56,14 @@ impl RemoveStep {
 }
 
 impl EventStep for RemoveStep {
-    fn apply(&self, batch: &mut PipelineBatch) {
-        self.head.run(batch, |event| match self.remove(event) {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn judge(&self, event: &mut Envelope, _: &mut Passage<'_>) -> Verdict {
+        match self.remove(event) {
             Ok(()) => Verdict::Pass,
             Err((reason, message)) => Verdict::fail(reason, message),
-        });
+        }
     }
 }

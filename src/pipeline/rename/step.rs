@@ -4,9 +4,8 @@ use headgate_sdk::{Data, Envelope, Str};
 
 use super::Config;
 use crate::pipeline::{
-    PipelineBatch,
     json::{self, EditError, Pointer},
-    step::{EventStep, Head, Verdict},
+    step::{EventStep, Head, Passage, Verdict},
 };
 
 /// A `rename` of a pipeline.
@@ -44,14 +43,18 @@ impl RenameStep {
 }
 
 impl EventStep for RenameStep {
-    fn apply(&self, batch: &mut PipelineBatch) {
-        self.head.run(batch, |event| match self.rename(event) {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn judge(&self, event: &mut Envelope, _: &mut Passage<'_>) -> Verdict {
+        match self.rename(event) {
             Ok(None) => Verdict::Pass,
             Ok(Some(text)) => {
                 event.data = Data::json(text);
                 Verdict::Pass
             }
             Err(error) => Verdict::fail("invalid_data", error.to_string()),
-        });
+        }
     }
 }

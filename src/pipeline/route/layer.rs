@@ -6,6 +6,7 @@ use headgate_sdk::Str;
 use tower::Layer;
 
 use super::{Config, HotKeys, Route, Router};
+use crate::pipeline::step::Chain;
 
 /// Turns a service of routed batches into one of pipeline batches.
 #[derive(Clone)]
@@ -14,6 +15,7 @@ pub struct RouteLayer {
     sinks: Arc<[Str]>,
     step: Str,
     hot_keys: Option<Arc<HotKeys>>,
+    before: Chain,
 }
 
 impl RouteLayer {
@@ -25,6 +27,7 @@ impl RouteLayer {
             sinks: all.into(),
             step: step.into(),
             hot_keys: None,
+            before: Chain::new(Vec::new()),
         }
     }
 
@@ -34,6 +37,13 @@ impl RouteLayer {
         self.hot_keys = Some(hot_keys);
         self
     }
+
+    /// Has each event go through these steps first, one event after the other.
+    #[must_use]
+    pub fn behind(mut self, before: Chain) -> Self {
+        self.before = before;
+        self
+    }
 }
 
 impl<S> Layer<S> for RouteLayer {
@@ -41,6 +51,6 @@ impl<S> Layer<S> for RouteLayer {
 
     fn layer(&self, inner: S) -> Route<S> {
         let router = Router::new(&self.config, self.step.clone(), &self.sinks);
-        Route::new(inner, router, self.hot_keys.clone())
+        Route::new(inner, self.before.clone(), router, self.hot_keys.clone())
     }
 }

@@ -8,19 +8,30 @@ use std::{
 use tower::Service;
 
 use super::{HotKeys, RoutedBatch, Router};
-use crate::pipeline::PipelineBatch;
+use crate::pipeline::{
+    PipelineBatch,
+    step::{Chain, Passage},
+};
 
-/// Renders destinations in the call itself: it adds no future of its own.
+/// Sends each event through the steps in front of it and renders its destination, in the call itself: it adds no future of its
+/// own.
 pub struct Route<S> {
     inner: S,
+    steps: Chain,
     router: Router,
     hot_keys: Option<Arc<HotKeys>>,
 }
 
 impl<S> Route<S> {
-    pub(super) fn new(inner: S, router: Router, hot_keys: Option<Arc<HotKeys>>) -> Self {
+    pub(super) fn new(
+        inner: S,
+        steps: Chain,
+        router: Router,
+        hot_keys: Option<Arc<HotKeys>>,
+    ) -> Self {
         Self {
             inner,
+            steps,
             router,
             hot_keys,
         }
@@ -41,14 +52,19 @@ impl<S: Service<RoutedBatch>> Service<PipelineBatch> for Route<S> {
             lane,
             number,
             events,
-            mut rejected,
+            rejected,
             checkpoint,
         } = batch;
         let mut records = Vec::with_capacity(events.len());
+        let mut passage = Passage::new(&lane, rejected);
         for event in events {
-            self.router
-                .route(event, lane.id.as_str(), &mut records, &mut rejected);
+            self.steps.send(event, &mut passage, &mut |event, passage| {
+                let lane = passage.lane.id.as_str();
+                self.router
+                    .route(event, lane, &mut records, &mut passage.rejected);
+            });
         }
+        let rejected = passage.rejected;
         if let Some(hot_keys) = &self.hot_keys {
             hot_keys.see(&records);
         }

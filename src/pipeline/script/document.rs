@@ -7,9 +7,6 @@ use vrl::value::Value;
 use super::print::Printer;
 use super::{Numbers, RunError, parse};
 
-/// Data beyond this is parsed again by each step, so that a batch of large events is not held twice.
-const MAX_KEPT_BYTES: usize = 64 << 10;
-
 /// The value of an event's data. [`Document::of`] takes the one that a step before left with the event, [`Document::keep`] leaves
 /// it there for the next.
 #[derive(Debug)]
@@ -17,8 +14,8 @@ pub(in crate::pipeline) struct Document {
     pub(super) value: Value,
     /// Whether it says all that the text says: every number is one.
     exact: bool,
-    /// Values in it; 0 if it is not to be kept.
-    nodes: usize,
+    /// Whether it is what the data says in JSON, and so of use to the next step.
+    is_kept: bool,
 }
 
 impl Document {
@@ -47,7 +44,7 @@ impl Document {
         Ok(Self {
             value: read.value,
             exact: read.exact,
-            nodes: read.nodes,
+            is_kept: true,
         })
     }
 
@@ -56,10 +53,9 @@ impl Document {
         self.exact.then_some(&self.value)
     }
 
-    /// Leaves it with `event`, whose data says the same, unless it takes much more room than the text does.
+    /// Leaves it with `event`, whose data says the same, until the event has gone through the steps in its row.
     pub(in crate::pipeline) fn keep(self, event: &mut Envelope) {
-        let bytes = event.data.len();
-        if self.nodes > 0 && bytes <= MAX_KEPT_BYTES && self.nodes <= (bytes + 512) / 8 {
+        if self.is_kept {
             event.data.keep_parsed(self);
         }
     }
@@ -79,7 +75,7 @@ impl Document {
             let document = Self {
                 value,
                 exact: true,
-                nodes: printer.nodes,
+                is_kept: true,
             };
             document.keep(event);
         }
@@ -91,7 +87,7 @@ impl Document {
         Self {
             value,
             exact: false,
-            nodes: 0,
+            is_kept: false,
         }
     }
 }
@@ -120,12 +116,15 @@ mod tests {
     }
 
     #[test]
-    fn a_value_stays_with_its_event_while_it_is_small() {
+    fn a_value_stays_with_its_event() {
         assert!(is_kept(r#"{"a":1}"#, Numbers::Exact));
-        let dense = format!("[1{}]", ",1".repeat(10_000));
-        assert!(!is_kept(&dense, Numbers::Exact));
-        let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_KEPT_BYTES));
-        assert!(!is_kept(&large, Numbers::Exact));
+        assert!(is_kept(r#"{"a":1e400}"#, Numbers::Text));
+        let mut event = event("no JSON");
+        event.datacontenttype = "text/plain".into();
+        let text = Document::of(&mut event, Numbers::Exact).unwrap();
+        text.keep(&mut event);
+        Document::default().keep(&mut event);
+        assert!(event.data.parsed::<Document>().is_none());
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! those of a list of our own, which know no environment, system, network, clock or chance, so that the same event gives the same
 //! result in a replay. It is bounded in steps, and data in depth.
 //!
-//! Data is parsed only for programs that look at it, once for all steps in a row that do (the value stays with the event, see
-//! [`Data::parsed`](headgate_sdk::Data::parsed)), and written only by a program that changed it. VRL's numbers are `i64` and `f64`:
+//! Data is parsed only for programs that look at it, once for all steps in a row that do (the value stays with the event until
+//! it has gone through them, see [`Chain`](super::step::Chain)), and written only by a program that changed it. VRL's numbers are `i64` and `f64`:
 //! a number that neither holds exactly fails the program instead of changing in silence.
 //!
 //! Without the cargo feature `vrl` a configuration that has programs is refused.

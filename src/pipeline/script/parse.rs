@@ -17,8 +17,6 @@ pub(super) struct Read {
     pub(super) value: Value,
     /// Whether every number is there as a number, so that the value says what the text says.
     pub(super) exact: bool,
-    /// Values in it, itself included.
-    pub(super) nodes: usize,
 }
 
 /// The value of `text`, a slice of `document`, whose strings stay slices of it.
@@ -33,7 +31,6 @@ pub(super) fn parse(document: &Bytes, text: &str, numbers: Numbers) -> Result<Re
         at: 0,
         numbers,
         exact: true,
-        nodes: 0,
     };
     parser.blank();
     let value = parser.value(0)?;
@@ -44,7 +41,6 @@ pub(super) fn parse(document: &Bytes, text: &str, numbers: Numbers) -> Result<Re
     Ok(Read {
         value,
         exact: parser.exact,
-        nodes: parser.nodes,
     })
 }
 
@@ -68,12 +64,10 @@ struct Parser<'a> {
     at: usize,
     numbers: Numbers,
     exact: bool,
-    nodes: usize,
 }
 
 impl<'a> Parser<'a> {
     fn value(&mut self, depth: usize) -> Result<Value, RunError> {
-        self.nodes += 1;
         match self.bytes.get(self.at) {
             Some(b'{') if depth < MAX_DEPTH => self.object(depth),
             Some(b'[') if depth < MAX_DEPTH => self.array(depth),

@@ -11,8 +11,6 @@ pub(super) struct Printer {
     pub(super) text: Vec<u8>,
     /// Whether the text says all that the value says: an instant becomes a string, so that only the text may go on.
     pub(super) exact: bool,
-    /// Values written so far.
-    pub(super) nodes: usize,
 }
 
 impl Printer {
@@ -21,7 +19,6 @@ impl Printer {
         Self {
             text: Vec::with_capacity(bytes),
             exact: true,
-            nodes: 0,
         }
     }
 
@@ -30,7 +27,6 @@ impl Printer {
     /// # Errors
     /// A string is not UTF-8, or a number infinite.
     pub(super) fn print(&mut self, value: &mut Value) -> Result<(), RunError> {
-        self.nodes += 1;
         if let Value::String(text) = value {
             *value = Value::Bytes(std::mem::take(text).into_bytes());
         }

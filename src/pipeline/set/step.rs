@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::{Config, Place, Setting};
 use crate::pipeline::{
-    PipelineBatch, json,
-    step::{EventStep, Head, Verdict},
+    json,
+    step::{EventStep, Head, Passage, Verdict},
 };
 
 /// A `set` of a pipeline.
@@ -67,13 +67,15 @@ impl SetStep {
 }
 
 impl EventStep for SetStep {
-    fn apply(&self, batch: &mut PipelineBatch) {
-        let lane = std::sync::Arc::clone(&batch.lane);
-        self.head
-            .run(batch, |event| match self.set(event, lane.id.as_str()) {
-                Ok(()) => Verdict::Pass,
-                Err((reason, message)) => Verdict::fail(reason, message),
-            });
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn judge(&self, event: &mut Envelope, passage: &mut Passage<'_>) -> Verdict {
+        match self.set(event, passage.lane.id.as_str()) {
+            Ok(()) => Verdict::Pass,
+            Err((reason, message)) => Verdict::fail(reason, message),
+        }
     }
 }
 

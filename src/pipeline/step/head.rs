@@ -1,11 +1,10 @@
 //! A step's name, types and way with errors.
 
-use headgate_sdk::{DeadLetter, Envelope, Str};
+use headgate_sdk::{Envelope, Str};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Types;
-use crate::pipeline::PipelineBatch;
 
 /// What becomes of an event on which a step fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -78,56 +77,29 @@ impl Head {
         &self.name
     }
 
-    /// Asks `judge` about each event of the step's types, in order, and does as it says. `judge` leaves an event on which it
-    /// fails as it was.
-    pub fn run(&self, batch: &mut PipelineBatch, mut judge: impl FnMut(&mut Envelope) -> Verdict) {
-        // Nearly always every event passes in place: only others make the batch move.
-        let mut others = Vec::new();
-        for (index, event) in batch.events.iter_mut().enumerate() {
-            if !self.types.includes(&event.event_type) {
-                continue;
-            }
-            match judge(event) {
-                Verdict::Pass => {}
-                Verdict::Fail { reason, message } => {
-                    self.count_error(&reason, event);
-                    match self.on_error {
-                        OnError::Pass => {}
-                        OnError::Drop => others.push((index, Verdict::Drop)),
-                        OnError::DeadLetter => {
-                            others.push((index, Verdict::Fail { reason, message }))
-                        }
-                    }
-                }
-                other => others.push((index, other)),
-            }
-        }
-        if !others.is_empty() {
-            self.rebuild(batch, others);
+    /// Whether the step is for events of this type.
+    #[must_use]
+    pub fn is_for(&self, event: &Envelope) -> bool {
+        self.types.includes(&event.event_type)
+    }
+
+    /// What `verdict` means with the step's way with errors, which are counted here.
+    #[must_use]
+    pub fn settle(&self, verdict: Verdict, event: &Envelope) -> Verdict {
+        let Verdict::Fail { reason, .. } = &verdict else {
+            return verdict;
+        };
+        self.count_error(reason, event);
+        match self.on_error {
+            OnError::Pass => Verdict::Pass,
+            OnError::Drop => Verdict::Drop,
+            OnError::DeadLetter => verdict,
         }
     }
 
-    fn rebuild(&self, batch: &mut PipelineBatch, others: Vec<(usize, Verdict)>) {
-        let mut dropped = 0;
-        let mut others = others.into_iter().peekable();
-        let events = std::mem::take(&mut batch.events);
-        batch.events.reserve(events.len());
-        for (index, event) in events.into_iter().enumerate() {
-            match others.next_if(|(other, _)| *other == index) {
-                None | Some((_, Verdict::Pass)) => batch.events.push(event),
-                Some((_, Verdict::Drop)) => dropped += 1,
-                Some((_, Verdict::Replace(children))) if children.is_empty() => dropped += 1,
-                Some((_, Verdict::Replace(children))) => batch.events.extend(children),
-                Some((_, Verdict::Fail { reason, message })) => {
-                    let mut event = event;
-                    event.data.forget_parsed();
-                    batch
-                        .rejected
-                        .push(DeadLetter::new(event, self.name.clone(), reason, message));
-                }
-            }
-        }
-        self.dropped.increment(dropped);
+    /// An event was dropped.
+    pub fn count_dropped(&self) {
+        self.dropped.increment(1);
     }
 
     fn count_error(&self, reason: &Str, event: &Envelope) {

@@ -1,27 +1,25 @@
 //! Builds [`StepService`]s.
 
-use std::sync::Arc;
-
 use tower::Layer;
 
-use super::{EventStep, StepService};
+use super::{Chain, StepService};
 
-/// Puts a step in front of a service. The step is shared by all lanes that use the pipeline.
-#[derive(Debug)]
-pub struct StepLayer<T: ?Sized>(Arc<T>);
+/// Puts steps in front of a service. They are shared by all lanes that use the pipeline.
+#[derive(Debug, Clone)]
+pub struct StepLayer(Chain);
 
-impl<T: EventStep + ?Sized> StepLayer<T> {
-    /// The layer of `step`.
+impl StepLayer {
+    /// The layer of these steps.
     #[must_use]
-    pub fn new(step: Arc<T>) -> Self {
-        Self(step)
+    pub fn new(steps: impl Into<Chain>) -> Self {
+        Self(steps.into())
     }
 }
 
-impl<S, T: EventStep + ?Sized> Layer<S> for StepLayer<T> {
-    type Service = StepService<S, T>;
+impl<S> Layer<S> for StepLayer {
+    type Service = StepService<S>;
 
-    fn layer(&self, inner: S) -> StepService<S, T> {
-        StepService::new(inner, Arc::clone(&self.0))
+    fn layer(&self, inner: S) -> StepService<S> {
+        StepService::new(inner, self.0.clone())
     }
 }

@@ -1,31 +1,26 @@
-//! A step in front of a service.
+//! Steps in front of a service.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use tower::Service;
 
-use super::EventStep;
+use super::Chain;
 use crate::pipeline::PipelineBatch;
 
-/// Applies its step to each batch, then calls the service behind it.
+/// Applies its steps to each batch, then calls the service behind them.
 #[derive(Debug)]
-pub struct StepService<S, T: ?Sized> {
+pub struct StepService<S> {
     inner: S,
-    step: Arc<T>,
+    steps: Chain,
 }
 
-impl<S, T: EventStep + ?Sized> StepService<S, T> {
-    pub(super) fn new(inner: S, step: Arc<T>) -> Self {
-        Self { inner, step }
+impl<S> StepService<S> {
+    pub(super) fn new(inner: S, steps: Chain) -> Self {
+        Self { inner, steps }
     }
 }
 
-impl<S: Service<PipelineBatch>, T: EventStep + ?Sized> Service<PipelineBatch>
-    for StepService<S, T>
-{
+impl<S: Service<PipelineBatch>> Service<PipelineBatch> for StepService<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -35,7 +30,11 @@ impl<S: Service<PipelineBatch>, T: EventStep + ?Sized> Service<PipelineBatch>
     }
 
     fn call(&mut self, mut batch: PipelineBatch) -> S::Future {
-        self.step.apply(&mut batch);
+        let changes = self.steps.apply(&mut batch);
+        debug_assert!(
+            changes.is_empty(),
+            "what stores something has a layer of its own"
+        );
         self.inner.call(batch)
     }
 }

@@ -8,7 +8,7 @@ use headgate_sdk::{Data, Envelope, ExtensionValue, LaneId, Replay, Timestamp};
 use serde_json::{Value, json};
 use tower::{Layer, Service};
 
-use super::StepLayer;
+use super::{Chain, EventStep, StepLayer};
 use crate::pipeline::{LaneContext, PipelineBatch, Step, max_age};
 
 fn event(event_type: &str, data: &str) -> Envelope {
@@ -47,9 +47,7 @@ fn refused(config: Value) -> String {
 fn apply(config: Value, events: Vec<Envelope>) -> (Vec<Envelope>, Vec<String>) {
     let step = step(config);
     let mut batch = batch(events);
-    step.event_step(&step.name(0).into())
-        .unwrap()
-        .apply(&mut batch);
+    Chain::from(step.event_step(&step.name(0).into()).unwrap()).apply(&mut batch);
     let letters = batch
         .rejected
         .iter()
@@ -227,16 +225,14 @@ fn max_age_sets_expiry_and_flags_or_rejects() {
             Step::MaxAge(config) => config,
             other => panic!("{other:?}"),
         };
-    let run = |on_stale, now: fn() -> Timestamp, event: Envelope| {
+    let run = |on_stale, now: Timestamp, event: Envelope| {
         let mut batch = batch(vec![event]);
-        super::EventStep::apply(
-            &max_age::MaxAgeStep::with_clock(&config(on_stale), "max_age", now),
-            &mut batch,
-        );
+        let step = max_age::MaxAgeStep::new(&config(on_stale), "max_age");
+        Chain::from(Arc::new(step) as Arc<dyn EventStep>).apply_at(now, &mut batch);
         batch
     };
-    let fresh: fn() -> Timestamp = || "2026-01-31T12:30:00Z".parse().unwrap();
-    let late: fn() -> Timestamp = || "2026-01-31T13:30:00Z".parse().unwrap();
+    let fresh: Timestamp = "2026-01-31T12:30:00Z".parse().unwrap();
+    let late: Timestamp = "2026-01-31T13:30:00Z".parse().unwrap();
     let passed = run("dead_letter", fresh, event("a.v1", "{}"));
     assert_eq!(
         passed.events[0].expirytime,
@@ -291,9 +287,7 @@ fn validate_names_the_pointer_and_sets_dataschema() {
             event("a.v1", r#"{"id":1,"total":"secret"}"#),
             event("a.v1", "["),
         ]);
-        step.event_step(&"validate".into())
-            .unwrap()
-            .apply(&mut batch);
+        Chain::from(step.event_step(&"validate".into()).unwrap()).apply(&mut batch);
         batch
     };
     let batch = run("dead_letter");

@@ -1,12 +1,11 @@
 //! Runs the program on each event.
 
-use headgate_sdk::Str;
+use headgate_sdk::{Envelope, Str};
 
 use super::Config;
 use crate::pipeline::{
-    PipelineBatch,
     script::Transformed,
-    step::{EventStep, Head, Verdict},
+    step::{EventStep, Head, Passage, Verdict},
 };
 
 /// A transform of a pipeline.
@@ -28,19 +27,21 @@ impl TransformStep {
 }
 
 impl EventStep for TransformStep {
-    fn apply(&self, batch: &mut PipelineBatch) {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn judge(&self, event: &mut Envelope, _: &mut Passage<'_>) -> Verdict {
         let Config {
             vrl,
             numbers,
             max_events,
             ..
         } = &self.config;
-        self.head.run(batch, |event| {
-            match vrl.run(event, *numbers, self.head.name(), *max_events) {
-                Ok(Transformed::Unchanged | Transformed::InPlace) => Verdict::Pass,
-                Ok(Transformed::Several(children)) => Verdict::Replace(children),
-                Err(error) => Verdict::fail(error.reason, error.message),
-            }
-        });
+        match vrl.run(event, *numbers, self.head.name(), *max_events) {
+            Ok(Transformed::Unchanged | Transformed::InPlace) => Verdict::Pass,
+            Ok(Transformed::Several(children)) => Verdict::Replace(children),
+            Err(error) => Verdict::fail(error.reason, error.message),
+        }
     }
 }

@@ -1,13 +1,10 @@
 //! Checks each event.
 
-use headgate_sdk::{ExtensionValue, Str, envelope::legal_string};
+use headgate_sdk::{Envelope, ExtensionValue, Str, envelope::legal_string};
 
 use super::schema_file::Invalid;
 use super::{Config, OnInvalid};
-use crate::pipeline::{
-    PipelineBatch,
-    step::{EventStep, Head, OnError, Verdict},
-};
+use crate::pipeline::step::{EventStep, Head, OnError, Passage, Verdict};
 
 /// The attribute that marks an invalid event that goes on; its value is the pointer to what is wrong.
 pub const TAG: &str = "invalid";
@@ -41,31 +38,34 @@ impl ValidateStep {
 }
 
 impl EventStep for ValidateStep {
-    fn apply(&self, batch: &mut PipelineBatch) {
-        self.head
-            .run(batch, |event| match self.config.schema.check(event) {
-                Ok(()) => {
-                    if self.dataschema.is_some() {
-                        event.dataschema.clone_from(&self.dataschema);
-                    }
-                    Verdict::Pass
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn judge(&self, event: &mut Envelope, _: &mut Passage<'_>) -> Verdict {
+        match self.config.schema.check(event) {
+            Ok(()) => {
+                if self.dataschema.is_some() {
+                    event.dataschema.clone_from(&self.dataschema);
                 }
-                Err(Invalid { pointer, .. }) if self.config.on_invalid == OnInvalid::Tag => {
-                    let pointer = if pointer.is_empty() { "/" } else { &pointer };
-                    let value = ExtensionValue::String(Str::from(legal_string(pointer)));
-                    match event.set_attribute(TAG, Some(value)) {
-                        Ok(()) => Verdict::Pass,
-                        Err(error) => Verdict::fail("invalid_attribute", error.to_string()),
-                    }
+                Verdict::Pass
+            }
+            Err(Invalid { pointer, .. }) if self.config.on_invalid == OnInvalid::Tag => {
+                let pointer = if pointer.is_empty() { "/" } else { &pointer };
+                let value = ExtensionValue::String(Str::from(legal_string(pointer)));
+                match event.set_attribute(TAG, Some(value)) {
+                    Ok(()) => Verdict::Pass,
+                    Err(error) => Verdict::fail("invalid_attribute", error.to_string()),
                 }
-                Err(Invalid { pointer, message }) => {
-                    let place = if pointer.is_empty() {
-                        "the data".to_owned()
-                    } else {
-                        format!("`{pointer}`")
-                    };
-                    Verdict::fail("invalid_data", format!("{place} is not valid: {message}"))
-                }
-            });
+            }
+            Err(Invalid { pointer, message }) => {
+                let place = if pointer.is_empty() {
+                    "the data".to_owned()
+                } else {
+                    format!("`{pointer}`")
+                };
+                Verdict::fail("invalid_data", format!("{place} is not valid: {message}"))
+            }
+        }
     }
 }
