@@ -1,8 +1,8 @@
 //! The command line: one file per command of the gateway; connectors bring their own.
 //!
 //! What scripts depend on: exit code 0 is fine, 1 means that what was checked is wrong, 2 that the command line is, 3 that it
-//! could not be done. Data goes to standard output, everything else to standard error. Colours appear on terminals only, and
-//! not with `NO_COLOR`.
+//! could not be done. Data goes to standard output, everything else to standard error. Colours appear on terminals only (with
+//! `FORCE_COLOR` everywhere), and not with `NO_COLOR`.
 
 mod access;
 mod checkpoints;

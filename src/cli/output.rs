@@ -25,10 +25,11 @@ impl Output {
     /// The process's own.
     pub(super) fn standard() -> Self {
         let is_terminal = io::stdout().is_terminal();
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         Self {
             is_terminal,
-            colours: is_terminal && !no_color,
+            // The logs of CI systems show colours and are no terminals.
+            colours: (is_terminal || is_set("FORCE_COLOR")) && !is_set("NO_COLOR"),
         }
     }
 

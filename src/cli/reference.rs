@@ -10,7 +10,7 @@ const INTRODUCTION: &str = "\
 # The command line
 
 Every command takes `-c FILE` (default `./headgate.yaml`). Data goes to standard output, everything else to standard error. Colours
-appear on terminals only, and not with `NO_COLOR`. `HEADGATE_LOG` sets how much `run` logs: a level (`info`), or levels by part
+appear on terminals only (with `FORCE_COLOR` everywhere, for CI), and not with `NO_COLOR`. `HEADGATE_LOG` sets how much `run` logs: a level (`info`), or levels by part
 (`info,headgate::journal=debug`).
 
 | exit code | meaning |

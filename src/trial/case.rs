@@ -9,6 +9,8 @@ use headgate_sdk::{Data, Envelope, ExtensionValue, SourceInfo, Str, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::pipeline::set::misspelt;
+
 /// A file of cases.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -140,6 +142,11 @@ impl EventSpec {
                 "text" => event.data = Data::opaque(value.as_str().unwrap_or_default().to_owned()),
                 name if BY_SOURCE.contains(&name) => set_by_source(&mut event, name, value)?,
                 name => {
+                    if let Some(known) = misspelt(name) {
+                        return Err(CaseError::Attribute(format!(
+                            "there is no attribute `{name}`; did you mean `{known}`?"
+                        )));
+                    }
                     has_correlation |= name == "correlationid";
                     event
                         .set_attribute(name, attribute(name, value)?)

@@ -1,5 +1,6 @@
 //! The program as its users call it: exit codes, what goes where, and the README's own commands.
 
+mod cases;
 mod connect;
 mod files;
 mod process;

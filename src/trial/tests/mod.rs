@@ -120,6 +120,10 @@ fn a_case_that_cannot_be_tried_says_why() {
             "`My` is no attribute name",
         ),
         (
+            "tests: [{ name: a, event: { tpye: a.v1 }, expect: {} }]",
+            "there is no attribute `tpye`; did you mean `type`?",
+        ),
+        (
             "tests: [{ name: a, event: { file: nowhere.json }, expect: {} }]",
             "`nowhere.json` cannot be read",
         ),
@@ -133,7 +137,13 @@ fn a_case_that_cannot_be_tried_says_why() {
     );
     let error = wrong.unwrap_err().to_string();
     assert!(
-        error.contains("c.test.yaml:3") && error.contains("evnt"),
+        error.contains("c.test.yaml:3:5: tests[0].evnt: unknown key; did you mean `event`?"),
+        "{error}"
+    );
+    let wrong = document::<CaseFile>(Path::new("c.test.yaml"), "tests: []\ncolour: red\n");
+    let error = wrong.unwrap_err().to_string();
+    assert!(
+        error.contains("c.test.yaml:2:1: colour: unknown key; the keys here are `tests`"),
         "{error}"
     );
 }

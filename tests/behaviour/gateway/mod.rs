@@ -1,12 +1,14 @@
 //! The whole gateway, as a process.
 
 mod crash;
+mod dedup;
 mod exactly_once;
 mod folders;
 mod full;
 mod hot_key;
 mod outage;
 mod poison;
+mod redact;
 mod refusals;
 mod stopping;
 mod trace;

@@ -61,6 +61,7 @@ impl Worker {
         self.bury(transaction)?;
         transaction.landed = client.ledger().take_landed();
         transaction.committing = true;
+        crate::failpoint::reach("transaction-written");
         let began = Instant::now();
         self.until_done(|| client.commit())?;
         let labels = [("sink", self.shared.health.name().to_string())];
