@@ -268,6 +268,39 @@ pub(super) fn step(judge: &mut Judge<'_>, at: &Pointer, step: &Step) {
     }
 }
 
+/// What the steps of one pipeline have to agree on.
+pub(super) fn pipeline(judge: &mut Judge<'_>, steps: &[(Pointer, Step)]) {
+    let mut names = BTreeMap::new();
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut routed = false;
+    for (at, step) in steps {
+        let earlier = kinds.entry(step.kind()).or_default();
+        let name = step.name(*earlier);
+        *earlier += 1;
+        match step {
+            Step::Route(_) if routed => judge.key(
+                &at.join("route"),
+                "a pipeline has one `route`, and this one is never asked; add its rules to the first",
+            ),
+            Step::Route(_) => routed = true,
+            _ if routed => judge.key(
+                &at.join(step.kind()),
+                "this step stands behind `route`, which decides last; move it before `route`",
+            ),
+            _ => {}
+        }
+        if let Some(first) = names.insert(name.clone(), at) {
+            judge.key(
+                &at.join(step.kind()),
+                format!(
+                    "the step `{name}` is there already (`{}`); figures, dead letters and state are kept by name: give one of them another `name`",
+                    first.key_path(judge.root())
+                ),
+            );
+        }
+    }
+}
+
 fn unknown(what: &str, name: &str, known: &[&str], section: &str) -> String {
     match nearest(name, known.iter().copied()) {
         Some(near) => format!("there is no {what} `{name}`; did you mean `{near}`?"),

@@ -261,14 +261,16 @@ impl<'a> Loader<'a> {
             .get("pipeline")
             .map(|node| (DEFAULT_PIPELINE, Pointer::new(["pipeline"]), node));
         for (name, at, node) in entries(root, "pipelines").chain(short) {
-            let mut pipeline = Pipeline::default();
+            let mut steps = Vec::new();
             for (n, item) in node.items().iter().enumerate() {
                 let at = at.join(n);
                 if let Some(step) = judge.typed(&at, item.to_json()) {
                     across::step(judge, &at, &step);
-                    pipeline.push(step);
+                    steps.push((at, step));
                 }
             }
+            across::pipeline(judge, &steps);
+            let pipeline: Pipeline = steps.into_iter().map(|(_, step)| step).collect();
             pipelines.insert(name.to_owned(), pipeline);
         }
 

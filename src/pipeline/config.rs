@@ -32,7 +32,7 @@ pub enum Step {
     KeepFields(keep_fields::Config),
     /// Masks, hashes or takes away what others must not read.
     Redact(redact::Config),
-    /// Checks JSON data against a JSON Schema.
+    /// Checks JSON data against a JSON Schema: draft 2020-12, or the one that its `$schema` names.
     Validate(validate::Config),
     /// Drops events whose key another event had before.
     Dedup(dedup::Config),
@@ -51,7 +51,22 @@ impl Step {
     /// kind on, unless the step has a `name` of its own.
     #[must_use]
     pub fn name(&self, earlier_of_its_kind: usize) -> String {
-        let (kind, own) = match self {
+        let (kind, own) = self.kind_and_name();
+        match (own, earlier_of_its_kind) {
+            (Some(own), _) => own.clone(),
+            (None, 0) => kind.to_owned(),
+            (None, n) => format!("{kind}-{}", n + 1),
+        }
+    }
+
+    /// The layer's name: its key in the configuration.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.kind_and_name().0
+    }
+
+    fn kind_and_name(&self) -> (&'static str, Option<&String>) {
+        match self {
             Self::Filter(config) => ("filter", config.name.as_ref()),
             Self::Transform(config) => ("transform", config.name.as_ref()),
             Self::Set(config) => ("set", config.name.as_ref()),
@@ -65,11 +80,6 @@ impl Step {
             Self::MaxHops(config) => ("max_hops", config.name.as_ref()),
             Self::RateLimit(config) => ("rate_limit", config.name.as_ref()),
             Self::Route(config) => ("route", config.name.as_ref()),
-        };
-        match (own, earlier_of_its_kind) {
-            (Some(own), _) => own.clone(),
-            (None, 0) => kind.to_owned(),
-            (None, n) => format!("{kind}-{}", n + 1),
         }
     }
 

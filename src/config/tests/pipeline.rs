@@ -115,15 +115,36 @@ fn routes_that_overlap() {
       rules:
         - { types: ["invoice.*"], topic: invoices }
         - { types: ["invoice.*"], when: 'exists(.large)', topic: large }
+        - { types: [invoice.paid.v1, "invoice.*.v2"], topic: paid }
         - { topic: rest }
         - { types: [order.v1], topic: orders }
 "#;
     insta::assert_snapshot!(told(&pipeline(steps)), @r"
-        headgate.yaml:7:11: pipeline[0].route.rules[1]: no event gets to this rule, because rule 1 before it matches the same ones; narrow that one, change their order, or write `match: all`
-        headgate.yaml:9:11: pipeline[0].route.rules[3]: no event gets to this rule, because rule 3 before it matches the same ones; narrow that one, change their order, or write `match: all`
+        headgate.yaml:7:11: pipeline[0].route.rules[1]: no event gets to this rule, because rule 1 before it takes all that it matches; narrow that one, change their order, or write `match: all`
+        headgate.yaml:8:11: pipeline[0].route.rules[2]: no event gets to this rule, because rule 1 before it takes all that it matches; narrow that one, change their order, or write `match: all`
+        headgate.yaml:10:11: pipeline[0].route.rules[4]: no event gets to this rule, because rule 4 before it takes all that it matches; narrow that one, change their order, or write `match: all`
         ");
     let all = pipeline(&steps.replace("  - route:", "  - route:\n      match: all"));
     assert_eq!(load(&all).unwrap().warnings, []);
+}
+
+#[test]
+fn steps_that_do_not_go_together() {
+    let steps = r#"  - filter: { name: pings, keep: '%type != "ping.v1"' }
+  - dedup: { name: pings, key: .id, window: 1h }
+  - filter: { keep: 'exists(.a)' }
+  - set: { name: filter-2, fields: { /a: 1 } }
+  - filter: { keep: 'exists(.b)' }
+  - route: { topic: a }
+  - remove: { fields: [/a] }
+  - route: { topic: b }
+"#;
+    insta::assert_snapshot!(told(&pipeline(steps)), @r"
+        headgate.yaml:5:5: pipeline[1].dedup: the step `pings` is there already (`pipeline[0]`); figures, dead letters and state are kept by name: give one of them another `name`
+        headgate.yaml:7:5: pipeline[3].set: the step `filter-2` is there already (`pipeline[2]`); figures, dead letters and state are kept by name: give one of them another `name`
+        headgate.yaml:10:5: pipeline[6].remove: this step stands behind `route`, which decides last; move it before `route`
+        headgate.yaml:11:5: pipeline[7].route: a pipeline has one `route`, and this one is never asked; add its rules to the first
+        ");
 }
 
 #[test]
@@ -168,6 +189,28 @@ fn schemas_that_do_not_compile_or_are_not_there() {
         /headgate.yaml:5:25: pipeline[1].validate.schema: the schema `/json.json` is not valid JSON: expected value at line 2 column 11
         /headgate.yaml:6:25: pipeline[2].validate.schema: the schema `/nowhere.json` cannot be read: No such file or directory (os error 2)
         "#);
+}
+
+#[test]
+fn a_schema_that_leads_elsewhere_is_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = pipeline("  - validate: { schema: s.json }\n");
+    std::fs::write(folder.path().join("headgate.yaml"), &text).unwrap();
+    for schema in [
+        r#"{"$schema":"https://json-schema.org/draft-8/schema"}"#,
+        r##"{"properties":{"a":{"$ref":"other.json#/x"}}}"##,
+        r#"{"properties":{"a":{"$ref":"https://example.com/x.json"}}}"#,
+    ] {
+        std::fs::write(folder.path().join("s.json"), schema).unwrap();
+        let loaded = Loader::new()
+            .connectors(CONNECTORS)
+            .load(&folder.path().join("headgate.yaml"));
+        let told = loaded.unwrap_err().to_string();
+        assert!(
+            told.contains("headgate.yaml:4:25") && told.contains("s.json` does not compile"),
+            "{schema}: {told}"
+        );
+    }
 }
 
 #[test]

@@ -98,12 +98,9 @@ impl Config {
         if self.matching == Matching::All {
             return Vec::new();
         }
-        let catches_all = |rule: &Rule| rule.types == Types::default() && rule.when.is_none();
         let earlier = |at: usize, rule: &Rule| {
             self.rules[..at].iter().position(|other| {
-                catches_all(other)
-                    || (other.types == rule.types
-                        && (other.when.is_none() || other.when == rule.when))
+                other.types.covers(&rule.types) && (other.when.is_none() || other.when == rule.when)
             })
         };
         let found = self.rules.iter().enumerate();
@@ -112,7 +109,7 @@ impl Config {
                 let other = earlier(at, rule)?;
                 Some((
                     at,
-                    format!("no event gets to this rule, because rule {} before it matches the same ones; narrow that one, change their order, or write `match: all`", other + 1),
+                    format!("no event gets to this rule, because rule {} before it takes all that it matches; narrow that one, change their order, or write `match: all`", other + 1),
                 ))
             })
             .collect()

@@ -16,6 +16,18 @@ impl Types {
     pub fn includes(&self, event_type: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|pattern| matches(pattern, event_type))
     }
+
+    /// Whether each type of `other` is one of these.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        // No pattern has a star as a character of its own: what stands for a star of the other one is a star of this one, which
+        // stands for everything that the other may be.
+        match (self.0.is_empty(), other.0.is_empty()) {
+            (true, _) => true,
+            (false, true) => self.includes("*"),
+            (false, false) => other.0.iter().all(|pattern| self.includes(pattern)),
+        }
+    }
 }
 
 impl From<Vec<String>> for Types {
@@ -50,5 +62,32 @@ mod tests {
             }
         }
         assert!(Types::default().includes("a"));
+    }
+
+    #[test]
+    fn patterns_cover_patterns() {
+        let types = |patterns: &[&str]| {
+            Types::from(patterns.iter().map(|&p| p.to_owned()).collect::<Vec<_>>())
+        };
+        for (wide, narrow) in [
+            (&[][..], &["a"][..]),
+            (&[], &[]),
+            (&["*"], &[]),
+            (&["a", "*"], &["b", "c.*"]),
+            (&["invoice.*"], &["invoice.paid.v1"]),
+            (&["invoice.*"], &["invoice.paid.*", "invoice.*.v1"]),
+            (&["a", "b"], &["b", "a"]),
+        ] {
+            assert!(types(wide).covers(&types(narrow)), "{wide:?} {narrow:?}");
+        }
+        for (narrow, wide) in [
+            (&["a"][..], &[][..]),
+            (&["*.v1"], &[]),
+            (&["invoice.paid.v1"], &["invoice.*"]),
+            (&["invoice.*.v1"], &["invoice.*"]),
+            (&["a"], &["a", "b"]),
+        ] {
+            assert!(!types(narrow).covers(&types(wide)), "{narrow:?} {wide:?}");
+        }
     }
 }

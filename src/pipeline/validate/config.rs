@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::SchemaFile;
 use crate::pipeline::step::Types;
 
-/// Checks JSON data against a JSON Schema.
+/// Checks JSON data against a JSON Schema: draft 2020-12, or the one that its `$schema` names.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {

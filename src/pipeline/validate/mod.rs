@@ -1,4 +1,4 @@
-//! Validate: data against a JSON Schema (draft 2020-12) from a file.
+//! Validate: data against a JSON Schema from a file: draft 2020-12, or the one that its `$schema` names.
 //!
 //! A valid event gets the schema's address as `dataschema`.
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use headgate_sdk::Envelope;
-use jsonschema::{Draft, ValidationError, Validator};
+use jsonschema::{ValidationError, Validator};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -73,13 +73,10 @@ impl SchemaFile {
             let place = if place.is_empty() { "/" } else { &place };
             format!("the schema `{shown}` does not compile at `{place}`: {error}")
         };
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .build(&schema)
-            .map_err(broken)?;
+        // Draft 2020-12 is the default of the library; a schema that names another one is read as what it is.
+        let validator = jsonschema::options().build(&schema).map_err(broken)?;
         #[cfg(feature = "vrl")]
         let of_parsed = jsonschema::options_for::<super::value::Parsed>()
-            .with_draft(Draft::Draft202012)
             .build(&schema)
             .map_err(broken)?;
         let id = schema.get("$id").and_then(Value::as_str);

@@ -6,12 +6,15 @@ use serde_json::{Value, json};
 
 use super::SchemaFile;
 
-fn schema(schema: &Value) -> SchemaFile {
+fn loaded(schema: &Value) -> Result<SchemaFile, String> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("s.json"), schema.to_string()).unwrap();
     let file = SchemaFile::from(std::path::PathBuf::from("s.json"));
-    file.load(folder.path()).unwrap();
-    file
+    file.load(folder.path()).map(|()| file)
+}
+
+fn schema(schema: &Value) -> SchemaFile {
+    loaded(schema).unwrap()
 }
 
 /// The pointer to what is wrong, `None` if nothing is.
@@ -40,6 +43,29 @@ fn a_name_that_occurs_twice_is_not_valid() {
     assert!(
         told.as_ref().is_some_and(|told| told.contains("twice")),
         "{told:?}"
+    );
+}
+
+/// What older drafts say otherwise is not read as what it is not.
+#[test]
+fn a_schema_is_read_as_the_draft_that_it_names() {
+    let pair = json!({"items": [{"type": "integer"}, {"type": "string"}]});
+    let mut draft_7 = pair.clone();
+    draft_7["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    let draft_7 = schema(&draft_7);
+    assert_eq!(wrong(&draft_7, r#"[1,"a"]"#), None);
+    assert!(wrong(&draft_7, r#"[1,2]"#).unwrap().starts_with("/1:"));
+    // Without a name it is 2020-12, which has no such arrays.
+    let refused = loaded(&pair).unwrap_err();
+    assert!(
+        refused.contains("does not compile at `/items`"),
+        "{refused}"
+    );
+    let current = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "prefixItems": [{"type": "integer"}]});
+    assert!(
+        wrong(&schema(&current), r#"["a"]"#)
+            .unwrap()
+            .starts_with("/0:")
     );
 }
 
