@@ -4,8 +4,7 @@ use headgate_sdk::{LaneId, Position, Str};
 
 use super::api::{Checkpoint, Entries, EntriesQuery, Entry, NewPosition};
 use super::gateway::GatewayError;
-use crate::runtime::{CheckpointError, Checkpoints, Commit};
-use crate::sink;
+use crate::runtime::{CheckpointError, Checkpoints};
 
 /// The checkpoints of a source's lanes, or of all.
 pub(super) async fn list(
@@ -45,7 +44,7 @@ pub(super) async fn entries(
     })
 }
 
-/// Moves a lane that nobody uses.
+/// Moves a lane that nobody uses. A sink that keeps the lane's checkpoint itself takes it over when it starts.
 pub(super) async fn set(store: &Checkpoints, new: &NewPosition) -> Result<(), GatewayError> {
     let lane = LaneId::from_stored(new.lane.as_str());
     let known = {
@@ -58,20 +57,10 @@ pub(super) async fn set(store: &Checkpoints, new: &NewPosition) -> Result<(), Ga
     }
     let position = Position::from_json(&new.position.to_string())
         .map_err(|error| GatewayError::Invalid(error.to_string()))?;
-    let checkpoint = sink::Checkpoint {
-        position: Some(position),
-        ..sink::Checkpoint::default()
-    };
-    store
-        .commit(Commit {
-            lane,
-            checkpoint,
-            mark: None,
-            done: None,
-        })
-        .await;
+    // After whatever waits.
     store.flush().await;
-    Ok(())
+    let store = store.clone();
+    blocking(move || store.move_lane(&lane, &position)).await
 }
 
 async fn blocking<T: Send + 'static>(

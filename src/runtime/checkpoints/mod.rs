@@ -7,6 +7,7 @@
 //! Invariants: position, entries and mark of a commit are stored together; commits of a lane are stored in the order given;
 //! `done` runs after the commit is on disk.
 
+mod moved;
 mod store;
 mod writer;
 

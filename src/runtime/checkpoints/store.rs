@@ -10,7 +10,10 @@ use headgate_sdk::{Entry, LaneId, Position, Str};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 
-use super::writer::{Command, Commit, Writer};
+use super::{
+    moved,
+    writer::{Command, Commit, Writer},
+};
 
 /// Lane → position, JSON text.
 pub(super) const POSITIONS: TableDefinition<'_, &str, &str> = TableDefinition::new("positions");
@@ -26,7 +29,7 @@ const QUEUE: usize = 1024;
 /// The checkpoint store. Clones share it; the last one to go ends the writer after its last commit.
 #[derive(Clone)]
 pub struct Checkpoints {
-    database: Arc<Shared>,
+    pub(super) database: Arc<Shared>,
     queue: mpsc::Sender<Command>,
 }
 
@@ -195,10 +198,7 @@ impl Checkpoints {
 impl Shared {
     /// Writes a group of commits as one transaction.
     pub(super) fn write(&self, commits: &[Commit]) -> Result<(), CheckpointError> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let database = open.as_ref().ok_or_else(|| self.closed())?;
-        let write = database.begin_write().map_err(|error| self.failed(error))?;
-        (|| {
+        self.change(|write| {
             let mut positions = write.open_table(POSITIONS)?;
             let mut entries = write.open_table(ENTRIES)?;
             let mut marks = write.open_table(MARKS)?;
@@ -217,9 +217,22 @@ impl Shared {
                     marks.insert(sink.as_str(), mark.as_ref())?;
                 }
             }
-            Ok(())
-        })()
-        .map_err(|error: redb::Error| self.failed(error))?;
+            let sent_on = commits
+                .iter()
+                .filter(|commit| commit.checkpoint.position.is_some());
+            moved::forget(write, sent_on.map(|commit| &commit.lane))
+        })
+    }
+
+    /// One transaction.
+    pub(super) fn change(
+        &self,
+        change: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), CheckpointError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let database = open.as_ref().ok_or_else(|| self.closed())?;
+        let write = database.begin_write().map_err(|error| self.failed(error))?;
+        change(&write).map_err(|error| self.failed(error))?;
         write.commit().map_err(|error| self.failed(error))
     }
 
@@ -239,7 +252,7 @@ impl Shared {
         Ok(())
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         f: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, CheckpointError> {

@@ -31,6 +31,7 @@ mod reach;
 mod reader;
 mod service;
 mod sink;
+mod tls;
 mod topics;
 mod transaction;
 

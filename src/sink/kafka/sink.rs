@@ -18,6 +18,7 @@ use super::{
     producer::{Producer, Room},
     reader::TopicReader,
     service::LaneToKafka,
+    tls,
     topics::Topics,
     transaction::{Member, Shards},
 };
@@ -62,7 +63,8 @@ impl KafkaSink {
     pub fn open(name: Str, config: Config) -> Result<Self, SinkError> {
         let reader = TopicReader::new(config.clone(), "headgate".into());
         let health = Arc::new(Health::new(name.clone(), Status::default()));
-        let producer = make("main", &client::producer(&config), &health)?;
+        tls::check(&config)?;
+        let producer = make("main", &config, &client::producer(&config), &health)?;
         let shared = Arc::new(Shared {
             topics: Topics::new(config.clone()),
             room: Room::new(config.max_in_flight.as_usize()),
@@ -117,15 +119,11 @@ async fn find_cluster(shared: Arc<Shared>) {
 
 fn make(
     name: &'static str,
+    config: &Config,
     settings: &ClientConfig,
     health: &Arc<Health>,
 ) -> Result<Producer, SinkError> {
-    Producer::new(name, settings, Arc::clone(health)).map_err(|error| {
-        SinkError::caused(
-            format!("cannot make a Kafka producer: {error}; check the sink's settings"),
-            error,
-        )
-    })
+    Producer::new(name, settings, Arc::clone(health)).map_err(|error| tls::unmade(config, error))
 }
 
 impl Shared {
@@ -144,7 +142,7 @@ impl Shared {
         }
         let mut settings = client::producer(&self.config);
         settings.set("batch.num.messages", "1");
-        let producer = Arc::new(make("solo", &settings, &self.health)?);
+        let producer = Arc::new(make("solo", &self.config, &settings, &self.health)?);
         *solo = Some(Arc::clone(&producer));
         Ok(producer)
     }
@@ -155,7 +153,12 @@ impl Shared {
         if !current.as_ref().is_some_and(|now| Arc::ptr_eq(now, failed)) {
             return;
         }
-        match make("main", &client::producer(&self.config), &self.health) {
+        match make(
+            "main",
+            &self.config,
+            &client::producer(&self.config),
+            &self.health,
+        ) {
             Ok(producer) => {
                 let old = current.replace(Arc::new(producer));
                 drop(current);

@@ -2,6 +2,7 @@
 
 mod crash;
 mod dedup;
+mod disk;
 mod exactly_once;
 mod folders;
 mod full;

@@ -11,6 +11,7 @@ mod rounds;
 
 use std::path::Path;
 
+use audit::{Accepted, Figures};
 use rounds::Rounds;
 
 use crate::support::{
@@ -32,6 +33,14 @@ const EVERYWHERE: [&str; 7] = [
     "checkpoint-stored",
     "source-told",
     "journal-released",
+];
+/// Where one can be killed that delivers in Kafka transactions.
+const TRANSACTION: [&str; 5] = [
+    "shard-fenced",
+    "shard-claimed",
+    "transaction-filled",
+    "transaction-written",
+    "transaction-committed",
 ];
 
 fn rounds() -> u64 {
@@ -98,19 +107,36 @@ async fn everything_accepted_is_in_the_embedded_log_once_and_in_order_whatever_d
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_accepted_reaches_kafka_in_order_whatever_dies_when() {
+    let (accepted, figures) = through_kafka("at_least_once", &EVERYWHERE).await;
+    assert_eq!((figures.lost, figures.out_of_order), (0, 0));
+    accepted.is_enough();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_accepted_is_in_kafka_exactly_once_and_in_order_whatever_dies_when() {
+    let failpoints = [&EVERYWHERE[..], &TRANSACTION].concat();
+    let (accepted, figures) = through_kafka("exactly_once", &failpoints).await;
+    assert_eq!(
+        (figures.lost, figures.twice, figures.out_of_order),
+        (0, 0, 0)
+    );
+    accepted.is_enough();
+}
+
+/// Rounds of a gateway that delivers to a broker of their own, which dies and stands still too; read with `read_committed`.
+async fn through_kafka(delivery: &str, failpoints: &[&'static str]) -> (Accepted, Figures) {
     let broker = OwnBroker::start();
     let folder = tempfile::tempdir().unwrap();
     let database = feeds::Database::new(&unique("ledger").replace('-', "_")).await;
     let topic = database.name.clone();
     let sink = format!(
-        "type: kafka, brokers: \"{}\", timeout: 2s, topics: {{ create: [\"{topic}\"], partitions: 3 }}",
+        "type: kafka, brokers: \"{}\", delivery: {delivery}, timeout: 2s, topics: {{ create: [\"{topic}\"], partitions: 3 }}",
         broker.brokers
     );
     let sections = sections(folder.path(), &database.url, &database.name, &sink);
     let place = Place::new(folder.path(), &sections);
-    let failpoints = EVERYWHERE.to_vec();
-    let rounds = Rounds::new(&place, folder.path(), &database, &failpoints, Some(&broker));
-    let accepted = rounds.run(rounds_to_run(&failpoints)).await;
+    let rounds = Rounds::new(&place, folder.path(), &database, failpoints, Some(&broker));
+    let accepted = rounds.run(rounds_to_run(failpoints)).await;
 
     let read = || {
         let records = read_all(&broker.brokers, &topic, "read_committed");
@@ -121,10 +147,9 @@ async fn everything_accepted_reaches_kafka_in_order_whatever_dies_when() {
     drop(found);
     assert!(running.stop().success());
     let figures = audit::audit(&accepted, &read());
-    println!("ledger: sink=kafka delivery=at_least_once {accepted} {figures}");
+    println!("ledger: sink=kafka delivery={delivery} {accepted} {figures}");
     database.drop_all().await;
-    assert_eq!((figures.lost, figures.out_of_order), (0, 0));
-    accepted.is_enough();
+    (accepted, figures)
 }
 
 /// Every failpoint is visited, however few rounds are asked for.

@@ -21,6 +21,17 @@ use crate::support::{
 
 const CLIENTS: u64 = 3;
 
+/// When it dies at a place that is reached again and again. A shard is taken once, by the lanes of the journal and by the others.
+fn times(place: &str, below: u64, random: &mut fastrand::Rng) -> u64 {
+    random.u64(
+        1..if place.starts_with("shard-") {
+            3
+        } else {
+            below
+        },
+    )
+}
+
 pub(super) struct Rounds<'a> {
     place: &'a Place,
     folder: &'a Path,
@@ -112,7 +123,7 @@ impl<'a> Rounds<'a> {
     /// Each failpoint once, and then whatever comes.
     fn end(&self, round: u64, random: &mut fastrand::Rng) -> End {
         if let Some(&place) = self.failpoints.get(round as usize) {
-            return End::Failpoint(place, random.u64(1..4));
+            return End::Failpoint(place, times(place, 4, random));
         }
         match (random.u8(..12), self.broker) {
             (0..4, _) => End::Kill,
@@ -120,10 +131,10 @@ impl<'a> Rounds<'a> {
             (5 | 6, _) => End::Cut,
             (7, Some(_)) => End::Pause,
             (8, Some(_)) if round % 10 == 9 => End::Broker,
-            _ => End::Failpoint(
-                self.failpoints[random.usize(..self.failpoints.len())],
-                random.u64(1..20),
-            ),
+            _ => {
+                let place = self.failpoints[random.usize(..self.failpoints.len())];
+                End::Failpoint(place, times(place, 20, random))
+            }
         }
     }
 

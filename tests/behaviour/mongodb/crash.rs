@@ -23,7 +23,7 @@ fn sections(url: &str, database: &str, more: &str) -> String {
     )
 }
 
-fn namespaced(events: &[Value]) -> impl Iterator<Item = (String, Value)> {
+pub(super) fn namespaced(events: &[Value]) -> impl Iterator<Item = (String, Value)> {
     events.iter().map(|event| {
         let namespace = event["subject"].as_str().unwrap_or_default().to_owned();
         (namespace, event["data"].clone())

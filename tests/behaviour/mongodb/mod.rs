@@ -2,6 +2,7 @@
 
 mod check;
 mod crash;
+mod exactly_once;
 #[path = "../../../connectors/mongodb/tests/mongodb/faults.rs"]
 mod faults;
 #[path = "../../../connectors/mongodb/tests/mongodb/fold.rs"]

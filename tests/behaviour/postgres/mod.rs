@@ -1,8 +1,9 @@
-//! A gateway that reads from a real Postgres into the embedded log, killed with -9 again and again: folding what is in the log
-//! gives the tables.
+//! A gateway that reads from a real Postgres, killed with -9 again and again: folding what is in the embedded log, or what a
+//! committed reader sees in Kafka, gives the tables.
 
 mod commands;
 mod database;
+mod exactly_once;
 mod fold;
 mod rebuild;
 mod snapshot;

@@ -11,10 +11,10 @@ use super::{
 use crate::support::{gateway::Place, scale};
 
 /// A small generator, so that a failure can be repeated.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self, below: u64) -> u64 {
+    pub(super) fn next(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -22,7 +22,7 @@ impl Random {
     }
 }
 
-async fn create(database: &Database) {
+pub(super) async fn create(database: &Database) {
     database
         .run(&format!(
             "CREATE TABLE a (id int PRIMARY KEY, big text, note text); ALTER TABLE a ALTER big SET STORAGE EXTERNAL;
@@ -64,7 +64,7 @@ fn statement(random: &mut Random, step: u64) -> String {
 }
 
 /// One random transaction. A large one has `large` rows.
-async fn work(database: &Database, random: &mut Random, step: u64, large: u64) {
+pub(super) async fn work(database: &Database, random: &mut Random, step: u64, large: u64) {
     let (first, second, third) = (
         statement(random, step),
         statement(random, step),
@@ -113,7 +113,7 @@ async fn work(database: &Database, random: &mut Random, step: u64, large: u64) {
     database.run(&sql).await;
 }
 
-async fn assert_same_tables(database: &Database, events: &[Value], source: &str) {
+pub(super) async fn assert_same_tables(database: &Database, events: &[Value], source: &str) {
     let found = fold(events);
     for (table, key) in [
         ("a", "id::text"),

@@ -97,3 +97,10 @@ pub(crate) fn read_all(brokers: &str, topic: &str, isolation: &str) -> Vec<Found
         .flat_map(|(_, records)| records)
         .collect()
 }
+
+/// Everything in a topic whose sink writes structured events, as a reader of what is committed sees it now.
+pub(crate) fn read_events(brokers: &str, topic: &str) -> Vec<serde_json::Value> {
+    let records = read_all(brokers, topic, "read_committed");
+    let event = |record: Found| serde_json::from_slice(record.value.as_ref()?).ok();
+    records.into_iter().filter_map(event).collect()
+}

@@ -3,6 +3,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod consumer;
+pub(crate) mod disk;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod way;

@@ -14,13 +14,16 @@ use headgate::{
     sink::{Accepted, Checkpoint, Outcome, Sink},
 };
 use headgate_sdk::{Data, DeadLetter, Envelope, LaneId, Position, Replay, Timestamp};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt};
 
 /// Keeps dead letters in memory.
 #[derive(Default)]
-pub(crate) struct Letters(Mutex<Vec<DeadLetter>>);
+pub(crate) struct Letters {
+    kept: Mutex<Vec<DeadLetter>>,
+    full: watch::Sender<bool>,
+}
 
 impl Letters {
     /// What writes to it.
@@ -29,7 +32,12 @@ impl Letters {
     }
 
     pub(crate) async fn all(&self) -> Vec<DeadLetter> {
-        self.0.lock().await.clone()
+        self.kept.lock().await.clone()
+    }
+
+    /// From now on, nothing more is taken, or everything again.
+    pub(crate) fn be_full(&self, full: bool) {
+        self.full.send_replace(full);
     }
 }
 
@@ -38,7 +46,12 @@ struct Writer(Arc<Letters>);
 impl DeadLetterWriter for Writer {
     fn write(&self, letters: Vec<DeadLetter>) -> BoxFuture<'static, ()> {
         let kept = Arc::clone(&self.0);
-        Box::pin(async move { kept.0.lock().await.extend(letters) })
+        Box::pin(async move {
+            let mut full = kept.full.subscribe();
+            let has_room = full.wait_for(|full| !full).await;
+            has_room.expect("the sender is in `kept`");
+            kept.kept.lock().await.extend(letters);
+        })
     }
 }
 

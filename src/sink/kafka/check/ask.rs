@@ -12,7 +12,7 @@ use rdkafka::{
 use tokio::runtime::Handle;
 
 use super::PATIENCE;
-use crate::sink::kafka::{Config, client, error::explain};
+use crate::sink::kafka::{Config, client, error::explain, tls};
 
 /// A cluster that answers.
 pub(super) struct Cluster {
@@ -36,9 +36,10 @@ pub(super) struct Topic {
 impl Cluster {
     /// Asks for the list of topics.
     pub(super) fn connect(config: &Config) -> Result<Self, String> {
+        tls::check(config).map_err(|error| error.to_string())?;
         let admin: AdminClient<DefaultClientContext> = client::connection(config)
             .create()
-            .map_err(|error| format!("{error}; check the sink's settings"))?;
+            .map_err(|error| tls::unmade(config, error).to_string())?;
         let metadata = admin
             .inner()
             .fetch_metadata(None, PATIENCE)

@@ -1,6 +1,10 @@
 //! The end of a transaction: checkpoints, draining, sifting, commit or abort.
 
-use std::{sync::Arc, thread, time::Instant};
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use headgate_sdk::Str;
 
@@ -16,6 +20,11 @@ use crate::sink::{SinkError, kafka::error::Meaning};
 /// How often a transaction with suspects is tried again after a failure that is not theirs.
 const SIFTINGS: u32 = 3;
 
+/// How long a transaction stays open for dead letters that are not durable yet.
+const BURIAL: Duration = Duration::from_secs(2);
+const UNBURIED: &str = "dead letters cannot be stored, and the lane of these waits: retry or discard some \
+                        (`headgate dead-letters`), raise `limits.dead_letters`, or make room on the disk of data_dir";
+
 impl Worker {
     /// Commits what was handed over, with the lanes' checkpoints. Returns the offset of the last of those.
     pub(super) fn finish(
@@ -23,6 +32,7 @@ impl Worker {
         client: &Client,
         transaction: &mut Transaction,
     ) -> Result<Option<i64>, Stop> {
+        crate::failpoint::reach("transaction-filled");
         let mut failures = 0;
         loop {
             if !client.ledger().has_failed()
@@ -64,6 +74,7 @@ impl Worker {
         crate::failpoint::reach("transaction-written");
         let began = Instant::now();
         self.until_done(|| client.commit())?;
+        crate::failpoint::reach("transaction-committed");
         let labels = [("sink", self.shared.health.name().to_string())];
         metrics::histogram!("headgate_kafka_commit_seconds", &labels).record(began.elapsed());
         Ok(client.ledger().last_of_ours())
@@ -214,7 +225,8 @@ impl Worker {
     }
 
     /// Makes the dead letters durable: once the transaction is committed, their events do not come again. The layer in front
-    /// writes them too, in the place of these, and tells the others.
+    /// writes them too, in the place of these, and tells the others. Where nobody takes them, the transaction must not stay open
+    /// until the broker ends it.
     fn bury(&self, transaction: &Transaction) -> Result<(), Stop> {
         let step = Str::from(format!("sink/{}", self.shared.health.name()));
         let letters = transaction.letters(&step);
@@ -222,10 +234,12 @@ impl Worker {
             return Ok(());
         }
         let written = self.member.dead_letters.write(letters);
+        let patience = BURIAL.min(self.limits.max_time / 2);
         self.runtime.block_on(async {
             tokio::select! {
                 () = written => Ok(()),
                 () = self.closing.cancelled() => Err(Stop::Closing),
+                () = tokio::time::sleep(patience) => Err(Stop::Unburied(SinkError::new(UNBURIED))),
             }
         })
     }

@@ -71,6 +71,15 @@ impl Transaction {
         self.rejected.contains_key(&place)
     }
 
+    pub(super) fn has_rejected(&self) -> bool {
+        !self.rejected.is_empty()
+    }
+
+    pub(super) fn lanes_of_rejected(&self) -> BTreeSet<LaneId> {
+        let lane = |place: &Place| self.jobs[place.job].batch.lane.clone();
+        self.rejected.keys().map(lane).collect()
+    }
+
     pub(super) fn is_suspect(&self, place: Place) -> bool {
         self.suspects.contains(&place)
     }

@@ -9,8 +9,8 @@ use headgate_sdk::LaneId;
 
 use super::Transactions;
 
-/// How long a lane inside a source's transaction may give nothing before what there is is committed.
-const QUIET: Duration = Duration::from_millis(250);
+/// How long a lane inside a source's transaction may give nothing before what there is is committed, at least.
+const QUIET: Duration = Duration::from_secs(1);
 /// Batches that one lane may have in a transaction, well below what a lane may have under way.
 const LANE_BATCHES: usize = 128;
 /// Batches of one transaction, well below what a shard may have under way.
@@ -124,7 +124,10 @@ impl Gathering {
         let due = age >= limits.interval || self.bytes >= limits.bytes;
         match (due, self.open.is_empty()) {
             (true, true) => Next::Commit,
-            (true, false) => Next::OfOpen((now + QUIET).min(self.began + limits.max_time)),
+            (true, false) => {
+                let quiet = QUIET.max(limits.interval);
+                Next::OfOpen((now + quiet).min(self.began + limits.max_time))
+            }
             (false, _) => Next::Any(self.began + limits.interval),
         }
     }

@@ -10,7 +10,7 @@ use headgate_sdk::{LaneId, Position, Str};
 use super::member::Claim;
 
 /// What a record says.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Content {
     Position(LaneId, Position),
     Entry(LaneId, Str, Option<Bytes>),

@@ -3,6 +3,9 @@
 //! The order matters. First the end of the partition as `read_uncommitted` sees it, *then* reading as `read_committed` until past
 //! that end: another producer's open transaction holds back what such a reader sees, and our own last checkpoint may lie
 //! behind it.
+//!
+//! The index has seen the topic up to some offset, so that of what lies before only digests are held: a lane may have a million
+//! entries.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -36,15 +39,28 @@ pub(super) struct Restored {
     pub(super) lanes: HashMap<LaneId, LaneState>,
     /// The last claim of each transactional id in the partition.
     pub(super) claims: HashMap<Str, Claim>,
+    known: Option<i64>,
 }
 
 /// A lane's checkpoint.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(super) struct LaneState {
     pub(super) position: Option<Position>,
-    pub(super) entries: BTreeMap<Str, Bytes>,
+    /// Entries that were written last before what is new: digests of key and value.
+    pub(super) old: HashMap<Digest, Digest>,
+    /// Entries that are new.
+    pub(super) news: BTreeMap<Str, Bytes>,
     /// Of the last record about it.
     pub(super) offset: i64,
+}
+
+/// Stands for a key or a value.
+pub(super) type Digest = [u8; 16];
+
+pub(super) fn digest(bytes: &[u8]) -> Digest {
+    let mut digest = Digest::default();
+    digest.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
+    digest
 }
 
 /// Why nothing was read.
@@ -60,12 +76,14 @@ impl From<KafkaError> for ReadError {
     }
 }
 
-/// Reads `partition` to its present end. `waiting` hears when an open transaction of somebody else has to end first. Blocks.
+/// Reads `partition` to its present end; what lies after offset `known` is new. `waiting` hears when an open transaction of
+/// somebody else has to end first. Blocks.
 pub(super) fn read(
     config: &Config,
     topic: &str,
     partition: i32,
     owner: &Owner,
+    known: Option<i64>,
     closing: &CancellationToken,
     mut waiting: impl FnMut(),
 ) -> Result<Restored, ReadError> {
@@ -82,7 +100,7 @@ pub(super) fn read(
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
     committed.assign(&assignment)?;
-    let mut restored = Restored::default();
+    let mut restored = Restored::after(known);
     let mut news = Instant::now();
     loop {
         match committed.poll(Duration::from_millis(200)) {
@@ -115,20 +133,24 @@ fn consumer(config: &Config, isolation: &str) -> KafkaResult<BaseConsumer> {
         .set("group.id", "headgate-checkpoints")
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
+        // What waits in memory while this is slower than the broker.
+        .set("queued.max.messages.kbytes", "8192")
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.wait.max.ms", "100")
         .set("isolation.level", isolation)
         .create()
 }
 
-impl LaneState {
-    pub(super) fn is_empty(&self) -> bool {
-        self.position.is_none() && self.entries.is_empty()
-    }
-}
-
 impl Restored {
-    fn apply(&mut self, content: Content, offset: i64) {
+    /// Begins empty, with what lies after offset `known` as new.
+    pub(super) fn after(known: Option<i64>) -> Self {
+        Self {
+            known,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn apply(&mut self, content: Content, offset: i64) {
         match content {
             Content::Claim(id, claim) => drop(self.claims.insert(id, claim)),
             Content::Position(lane, position) => {
@@ -138,11 +160,25 @@ impl Restored {
             }
             Content::Entry(lane, key, value) => {
                 let state = self.lanes.entry(lane).or_default();
-                match value {
-                    Some(value) => drop(state.entries.insert(key, value)),
-                    None => drop(state.entries.remove(&key)),
-                }
                 state.offset = offset;
+                let is_new = Some(offset) > self.known;
+                match value {
+                    Some(value) if is_new => {
+                        if !state.old.is_empty() {
+                            state.old.remove(&digest(key.as_bytes()));
+                        }
+                        state.news.insert(key, value);
+                    }
+                    Some(value) => {
+                        state.old.insert(digest(key.as_bytes()), digest(&value));
+                    }
+                    None => {
+                        state.news.remove(&key);
+                        if !state.old.is_empty() {
+                            state.old.remove(&digest(key.as_bytes()));
+                        }
+                    }
+                }
             }
         }
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     runtime::{CheckpointError, Commit},
-    sink::{Checkpoint, SinkError},
+    sink::{Checkpoint, SinkError, kafka::tls},
 };
 
 /// The pause before taking a seat is tried again, in steps of [`AGAIN`].
@@ -55,13 +55,13 @@ impl Worker {
             self.look_for_another(fenced)?;
         }
         let health = self.shared.health.clone();
-        let client = Client::new(&self.shared.config, &self.id, health).map_err(|error| {
-            Stop::Held(format!(
-                "cannot make a transactional producer: {error}; check the sink's settings"
-            ))
-        })?;
+        let config = &self.shared.config;
+        let client = Client::new(config, &self.id, health)
+            .map_err(|error| Stop::Held(tls::unmade(config, error).to_string()))?;
         self.until_done(|| client.init())?;
-        let restored = self.read()?;
+        crate::failpoint::reach("shard-fenced");
+        let mark = self.stored_mark()?;
+        let restored = self.read(mark)?;
         if let Some((transaction, offset)) = self.unknown.take() {
             if restored.has(offset) {
                 transaction.settle();
@@ -70,7 +70,7 @@ impl Worker {
                 self.fail(transaction, &error);
             }
         }
-        self.claim(&client, &restored)?;
+        self.claim(&client, restored, mark)?;
         Ok(client)
     }
 
@@ -79,7 +79,8 @@ impl Worker {
     fn look_for_another(&self, fenced: bool) -> Result<(), Stop> {
         let until = Instant::now() + CLAIM_PATIENCE;
         loop {
-            let restored = self.read()?;
+            // Claims are all that matters.
+            let restored = self.read(Some(i64::MAX))?;
             if let Some(last) = restored.claims.get(&self.id)
                 && last.run != self.claim.run
             {
@@ -96,7 +97,15 @@ impl Worker {
         }
     }
 
-    fn read(&self) -> Result<Restored, Stop> {
+    /// The offset up to which the index has seen the topic.
+    fn stored_mark(&self) -> Result<Option<i64>, Stop> {
+        let mark = self.member.checkpoints.mark(&self.mark_name());
+        let mark = mark.map_err(|error| unreadable(&error))?;
+        Ok(mark.and_then(|mark| Some(i64::from_le_bytes(mark.as_ref().try_into().ok()?))))
+    }
+
+    /// Reads the topic; what lies after `known` is new.
+    fn read(&self, known: Option<i64>) -> Result<Restored, Stop> {
         let waiting = || {
             self.shared.health.troubled(format!(
                 "shard {} waits for another producer's open transaction in the topic of checkpoints; it ends by itself",
@@ -106,30 +115,42 @@ impl Worker {
         let topic = self.member.checkpoints_topic();
         let partition = i32::try_from(self.seat.shard).expect("shards are 16 bits");
         let (config, owner) = (&self.shared.config, &self.seat.owner);
-        restore::read(config, &topic, partition, owner, &self.closing, waiting).map_err(|error| {
-            match error {
-                ReadError::Closing => Stop::Closing,
-                ReadError::Stalled => Stop::Aborted(SinkError::new(format!(
-                    "reading topic `{topic}` gets no answer; check that this user may READ it"
-                ))),
-                ReadError::Kafka(error) => Stop::Aborted(SinkError::caused(
-                    format!("topic `{topic}` cannot be read: {error}"),
-                    error,
-                )),
-            }
+        restore::read(
+            config,
+            &topic,
+            partition,
+            owner,
+            known,
+            &self.closing,
+            waiting,
+        )
+        .map_err(|error| match error {
+            ReadError::Closing => Stop::Closing,
+            ReadError::Stalled => Stop::Aborted(SinkError::new(format!(
+                "reading topic `{topic}` gets no answer; check that this user may READ it"
+            ))),
+            ReadError::Kafka(error) => Stop::Aborted(SinkError::caused(
+                format!("topic `{topic}` cannot be read: {error}"),
+                error,
+            )),
         })
     }
 
     /// Says in the topic who has the seat, and brings index and topic to one state.
-    fn claim(&mut self, client: &Client, restored: &Restored) -> Result<(), Stop> {
-        let mark = self
-            .member
-            .checkpoints
-            .mark(&self.mark_name())
-            .map_err(|error| unreadable(&error))?;
-        let mark = mark.and_then(|mark| Some(i64::from_le_bytes(mark.as_ref().try_into().ok()?)));
-        let plan = reconcile(&self.member, &self.seat, restored, mark)
-            .map_err(|error| unreadable(&error))?;
+    fn claim(
+        &mut self,
+        client: &Client,
+        mut restored: Restored,
+        mark: Option<i64>,
+    ) -> Result<(), Stop> {
+        let compare = |restored: &mut Restored| {
+            reconcile(&self.member, &self.seat, restored, mark).map_err(|error| unreadable(&error))
+        };
+        let plan = match compare(&mut restored)? {
+            Some(plan) => plan,
+            // Another sink moved the index on meanwhile: with all that the topic says.
+            None => compare(&mut self.read(None)?)?.unwrap_or_default(),
+        };
         self.begin(client)?;
         let claim = serde_json::to_vec(&self.claim).expect("a claim is plain data");
         self.write_ours(client, &claim_key(&self.id), Some(&claim))?;
@@ -154,6 +175,7 @@ impl Worker {
             }
             return Err(stop);
         }
+        crate::failpoint::reach("shard-claimed");
         let offset = client.ledger().last_of_ours();
         let changed = plan.index.len();
         for (lane, checkpoint) in plan.index {

@@ -68,6 +68,8 @@ pub(super) struct Worker {
 pub(super) enum Stop {
     /// The transaction has to be aborted.
     Aborted(SinkError),
+    /// The same, because dead letters cannot be stored: their lanes wait, all others go on.
+    Unburied(SinkError),
     /// The producer is of no more use.
     Lost { message: String, fenced: bool },
     /// Somebody else has the seat, or nobody can have it until a person acts.
@@ -127,6 +129,9 @@ impl Worker {
             Ok(offset) => {
                 self.index(&transaction, offset);
                 self.figures("committed", &transaction);
+                if transaction.has_rejected() {
+                    self.shared.health.status().clear(&self.unburied());
+                }
                 transaction.settle();
                 self.shared.health.well();
                 Ok(())
@@ -136,6 +141,14 @@ impl Worker {
                 self.shared.health.troubled(error.to_string());
                 self.figures("aborted", &transaction);
                 self.fail(transaction, &error);
+                aborted
+            }
+            Err(Stop::Unburied(error)) => {
+                let aborted = self.abort(client);
+                let status = self.shared.health.status();
+                status.warn(self.unburied(), error.to_string());
+                self.figures("aborted", &transaction);
+                self.give_back(transaction, &error);
                 aborted
             }
             Err(stop) => {
@@ -284,6 +297,24 @@ impl Worker {
         for job in transaction.jobs {
             self.barriers.raise(&job.batch.lane, job.batch.number);
             job.fail(error);
+        }
+    }
+
+    /// Under which key the sink shows that lanes wait for their dead letters.
+    fn unburied(&self) -> String {
+        format!("{}: dead letters", self.id)
+    }
+
+    /// Gives back the lanes that have dead letters; what others had in the transaction begins the next one.
+    fn give_back(&mut self, transaction: Transaction, error: &SinkError) {
+        let lanes = transaction.lanes_of_rejected();
+        for job in transaction.jobs.into_iter().rev() {
+            if lanes.contains(&job.batch.lane) {
+                self.barriers.raise(&job.batch.lane, job.batch.number);
+                job.fail(error);
+            } else {
+                self.deferred.push_front(job);
+            }
         }
     }
 

@@ -33,6 +33,12 @@ async fn what_is_too_large_for_one_is_committed_in_parts_and_resumes_inside() {
         assert!(matches!(durable(outcome).await, Outcome::Durable));
     }
     sink.close().await;
+    let checkpoints = read_all(&brokers, &format!("{group}.checkpoints"), "read_committed");
+    let is_position = |key: &String| key.starts_with("p:");
+    let parts = checkpoints
+        .iter()
+        .filter(|found| found.key.as_ref().is_some_and(is_position));
+    assert!(parts.count() > 3, "it was committed in too few parts");
     let next = Place::new(&group);
     let sink = next.sink(config(&brokers));
     assert_eq!(next.resumes(&sink, "numbers/").await, 20_000);

@@ -110,3 +110,41 @@ async fn events_for_a_topic_that_is_not_there_become_dead_letters_with_the_check
     sink.close().await;
     assert_buried(&place, &way, "unknown_topic", &["0"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn full_dead_letters_hold_up_their_lane_and_no_other_of_the_shard() {
+    let (brokers, group) = (brokers(), group());
+    let topic = topic(&brokers, 1, &[("max.message.bytes", "6000")]).await;
+    let place = Place::new(&group);
+    place.letters.be_full(true);
+    let sink = place.sink(config(&brokers));
+    place.resumes(&sink, "numbers/").await;
+    let mut way = Way::new(sink.clone(), "numbers/", &topic);
+    let mut other = Way::new(sink.clone(), "others/", &topic);
+    let waits = way.send_at(vec![numbered(0), large(1)], 2, false).await;
+    let waits = tokio::spawn(durable(waits));
+    let behind = way.send_at(vec![numbered(2)], 3, false).await;
+    let behind = tokio::spawn(durable(behind));
+    let shown = || sink.status().warnings().into_values().collect::<String>();
+    let began = std::time::Instant::now();
+    let mut n = 100;
+    // What is in one transaction with those that wait goes on without them; often, for the chance that it is.
+    while n < 150 || !shown().contains("dead letters cannot be stored") {
+        assert!(began.elapsed().as_secs() < 60, "nothing is shown");
+        let outcome = other.send_at(vec![numbered(n)], n + 1, false).await;
+        assert!(matches!(durable(outcome).await, Outcome::Durable));
+        n += 1;
+    }
+    assert!(!waits.is_finished() && !behind.is_finished());
+    assert_eq!(place.position(&LaneId::from_stored("numbers/")).await, 0);
+    place.letters.be_full(false);
+    assert!(matches!(waits.await.unwrap(), Outcome::Durable));
+    assert!(matches!(behind.await.unwrap(), Outcome::Durable));
+    assert_eq!(place.position(&LaneId::from_stored("numbers/")).await, 3);
+    assert_eq!(shown(), "");
+    sink.close().await;
+    let found = read_all(&brokers, &topic, "read_committed");
+    let missing: Vec<u64> = (1..2).chain(3..100).collect();
+    assert_all_but(&found, n, &missing);
+    assert_buried(&place, &way, "too_large", &["1"]).await;
+}

@@ -154,6 +154,41 @@ async fn the_index_goes_to_the_topic_when_the_sink_begins_to_keep_it() {
     assert_eq!(taken(&fresh).await, (9, vec!["b".into(), "c".into()]));
 }
 
+/// Moved back and forth while the gateway was stopped; also after one that was killed, whose index did not get to the topic's end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_a_person_moved_resumes_there() {
+    let (brokers, group) = (brokers(), group());
+    let topic = topic(&brokers, 1, &[]).await;
+    let lane = LaneId::from_stored("numbers/");
+    let delivered = async |place: &Place, from: u64| {
+        let sink = place.sink(config(&brokers));
+        assert_eq!(place.resumes(&sink, "numbers/").await, from);
+        let mut way = Way::new(sink.clone(), "numbers/", &topic);
+        let outcome = send_ten(&mut way, from).await;
+        assert!(matches!(durable(outcome).await, Outcome::Durable));
+        sink.close().await;
+    };
+    let moved = |place: &Place, to: u64| {
+        let checkpoints = place.member.checkpoints.clone();
+        let position = Position::encode(&to);
+        tokio::task::block_in_place(|| checkpoints.move_lane(&lane, &position)).unwrap();
+    };
+    let place = Place::new(&group);
+    delivered(&place, 0).await;
+    moved(&place, 5);
+    delivered(&place, 5).await;
+    delivered(&place, 15).await;
+    // One whose index knows the lane, and not how far the topic is.
+    let behind = Place::new(&group);
+    moved(&behind, 3);
+    delivered(&behind, 3).await;
+    delivered(&behind, 13).await;
+    // It counts once: what comes from the topic later is not held up by it.
+    delivered(&place, 23).await;
+    let fresh = Place::new(&group);
+    delivered(&fresh, 33).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_number_of_shards_is_refused() {
     let (brokers, group) = (brokers(), group());
