@@ -1,11 +1,14 @@
 //! A disk without room, under everything that the gateway keeps.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Response, StatusCode};
-use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::support::{
     disk::SmallDisk,
@@ -22,39 +25,36 @@ pipeline:
 /// What the stores take at the start, and as much again.
 const MEGABYTES: u32 = 400;
 
-async fn post(running: &Running, number: u64, padding: &str) -> Response<Bytes> {
-    let mut client = Client::connect(running.http).await.unwrap();
+/// `None` if nobody answers.
+async fn post(running: &Running, number: u64, padding: &str) -> Option<Response<Bytes>> {
     let body = format!(r#"{{"object_kind":"push","number":{number},"padding":"{padding}"}}"#);
     let request = Request::post("/webhook/hooks")
         .header("x-gitlab-token", "s3cret")
         .header("content-type", "application/json");
     let request = request.body(Full::new(Bytes::from(body))).unwrap();
-    client.exchange(request).await.unwrap()
+    let answer = async {
+        let mut client = Client::connect(running.http).await?;
+        client.exchange(request).await
+    };
+    timeout(DEADLINE, answer).await.expect("an answer in time")
 }
 
-/// The status and the state that `/readyz` answers.
-async fn readyz(running: &Running) -> Option<(StatusCode, Value)> {
-    let (status, body) = Client::connect(running.admin).await?.get("/readyz").await?;
-    Some((status, serde_json::from_slice(&body).unwrap()))
-}
-
-async fn assert_says_full(running: &Running) {
+/// Waits until something holds.
+async fn until(what: &str, place: &Place, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
-    loop {
-        if let Some((StatusCode::SERVICE_UNAVAILABLE, state)) = readyz(running).await {
-            let reason = state["reason"].as_str().unwrap_or_default();
-            assert!(reason.contains("no room"), "{state}");
-            return;
-        }
-        assert!(began.elapsed() < DEADLINE, "it says nothing of a full disk");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    while !holds().await {
+        assert!(began.elapsed() < DEADLINE, "not {what}: {}", place.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_sheds_at_the_door_keeps_what_was_accepted_and_goes_on_with_room() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = SmallDisk::mount(&folder.path().join("data"), MEGABYTES).unwrap();
+    let Some(disk) = SmallDisk::mount(&folder.path().join("data"), MEGABYTES) else {
+        eprintln!("no disk may be mounted here: the cap of the journal stands for its end");
+        return super::full::shed_and_keep().await;
+    };
     let place = Place::new(folder.path(), SECTIONS);
     let running = place.start().await;
     disk.fill();
@@ -64,7 +64,7 @@ async fn a_full_disk_sheds_at_the_door_keeps_what_was_accepted_and_goes_on_with_
     loop {
         number += 1;
         assert!(number < 100, "it never was full");
-        let answer = post(&running, number, &padding).await;
+        let answer = post(&running, number, &padding).await.unwrap();
         match answer.status() {
             StatusCode::ACCEPTED => accepted.push(number),
             StatusCode::SERVICE_UNAVAILABLE => {
@@ -75,18 +75,30 @@ async fn a_full_disk_sheds_at_the_door_keeps_what_was_accepted_and_goes_on_with_
         }
     }
     assert!(accepted.len() > 5, "{accepted:?}");
-    assert_says_full(&running).await;
-    // Also after a crash.
+    until("said by /readyz", &place, async || {
+        let mut client = Client::connect(running.admin).await.unwrap();
+        let (status, body) = client.get("/readyz").await.unwrap();
+        let said = String::from_utf8(body.to_vec()).unwrap();
+        status == StatusCode::SERVICE_UNAVAILABLE && said.contains("free disk space")
+    })
+    .await;
+    // A crash, and a start without room: it waits for some.
     running.kill();
+    let said_before = place.log().len();
     let running = place.launch(None);
-    assert_says_full(&running).await;
+    until("said on standard error", &place, async || {
+        place.log()[said_before..]
+            .to_lowercase()
+            .contains("no space left")
+    })
+    .await;
     disk.make_room();
-    let began = Instant::now();
-    while post(&running, number, "").await.status() != StatusCode::ACCEPTED {
-        assert!(began.elapsed() < DEADLINE, "it stays full: {}", place.log());
+    until("taken again", &place, async || {
         number += 1;
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+        let answer = post(&running, number, "").await;
+        answer.is_some_and(|answer| answer.status() == StatusCode::ACCEPTED)
+    })
+    .await;
     accepted.push(number);
     assert!(running.stop().success());
     let mut found: BTreeMap<u64, u32> = BTreeMap::new();

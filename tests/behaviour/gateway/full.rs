@@ -40,6 +40,10 @@ async fn post(running: &Running, number: u64, padding: &str) -> StatusCode {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_journal_sheds_at_the_door_and_keeps_what_it_acknowledged() {
+    shed_and_keep().await;
+}
+
+pub(super) async fn shed_and_keep() {
     let folder = tempfile::tempdir().unwrap();
     // Nobody listens there.
     let away = sections("type: kafka, brokers: \"127.0.0.1:1\"");
