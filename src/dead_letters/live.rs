@@ -95,6 +95,11 @@ impl Live {
         }
     }
 
+    /// Whether a letter of the same event and step is live.
+    pub(super) fn knows(&self, letter: &DeadLetter) -> bool {
+        self.by_key.contains_key(&key_of(letter))
+    }
+
     pub(super) fn contains(&self, position: Sequence) -> bool {
         self.by_position.contains_key(&position)
     }

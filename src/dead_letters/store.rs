@@ -393,14 +393,22 @@ impl DeadLetterWriter for DeadLetterStore {
     fn write(&self, letters: Vec<DeadLetter>) -> BoxFuture<'static, ()> {
         let store = self.clone();
         Box::pin(async move {
-            for letter in &letters {
-                metrics::counter!("headgate_dead_letters_total", "step" => letter.step.to_string(), "reason" => letter.reason.to_string())
-                    .increment(1);
-            }
             let small = |letter: &DeadLetter| letter.envelope.data.len() <= APART_BYTES;
             for part in letters.chunk_by(|a, b| small(a) && small(b)) {
                 for together in part.chunks(TOGETHER) {
+                    // One that is kept already, and comes again to be sure, is no other.
+                    let new: Vec<_> = {
+                        let live = store.live.lock();
+                        together
+                            .iter()
+                            .filter(|letter| !live.knows(letter))
+                            .collect()
+                    };
                     store.keep(together).await;
+                    for letter in new {
+                        metrics::counter!("headgate_dead_letters_total", "step" => letter.step.to_string(), "reason" => letter.reason.to_string())
+                            .increment(1);
+                    }
                 }
             }
             store.release();

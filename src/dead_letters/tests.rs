@@ -326,3 +326,32 @@ async fn a_full_store_drops_nothing_and_whoever_has_another_letter_waits() {
     }
     writing.await.unwrap();
 }
+
+/// Kafka's transactions make letters durable first, and the layer in front of the sink writes them again.
+#[test]
+fn a_letter_that_comes_again_is_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let figures = recorder.handle();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let write = async {
+        let store = DeadLetterStore::open_with(dir.path(), MAX_BYTES, SEGMENT_BYTES).unwrap();
+        for _ in 0..2 {
+            let letters = (1..=3).map(|n| letter(n, "shop", "malformed"));
+            store.write(letters.collect()).await;
+        }
+        let kept = all(&store).await;
+        store.resolve(&kept, Resolution::Retried).await.unwrap();
+        // Failed again: another one.
+        store.write(vec![letter(1, "shop", "malformed")]).await;
+    };
+    metrics::with_local_recorder(&recorder, || runtime.block_on(write));
+    let figures = figures.render();
+    let counted = figures
+        .lines()
+        .find(|line| line.starts_with("headgate_dead_letters_total{"));
+    assert!(counted.unwrap().ends_with("} 4"), "{figures}");
+}

@@ -48,9 +48,9 @@ pub(super) fn check(config: &Config) -> Result<(), SinkError> {
 /// Why a client of the cluster could not be made.
 pub(super) fn unmade(config: &Config, error: KafkaError) -> SinkError {
     let said = error.to_string();
-    let settings = config.tls.iter().flat_map(settings);
-    let about = settings.filter(|setting| said.contains(setting.theirs));
-    let message = about.last().and_then(|setting| {
+    let mut settings = config.tls.iter().flat_map(settings);
+    let about = settings.find(|setting| said.contains(setting.theirs));
+    let message = about.and_then(|setting| {
         let damaged = "is damaged, or does not belong to the others";
         Some(setting.says(setting.file?, damaged))
     });

@@ -100,13 +100,22 @@ async fn a_full_disk_sheds_at_the_door_keeps_what_was_accepted_and_goes_on_with_
     })
     .await;
     accepted.push(number);
-    assert!(running.stop().success());
-    let mut found: BTreeMap<u64, u32> = BTreeMap::new();
-    for event in place.tail() {
-        *found
-            .entry(event["data"]["number"].as_u64().unwrap())
-            .or_default() += 1;
-    }
     let expected: BTreeMap<u64, u32> = accepted.into_iter().map(|number| (number, 1)).collect();
-    assert_eq!(found, expected);
+    until("delivered", &place, async || {
+        let found = logged(&place);
+        expected.keys().all(|number| found.contains_key(number))
+    })
+    .await;
+    assert!(running.stop().success());
+    assert_eq!(logged(&place), expected);
+}
+
+/// How often each number is in the log.
+fn logged(place: &Place) -> BTreeMap<u64, u32> {
+    let mut found = BTreeMap::new();
+    for event in place.tail() {
+        let number = event["data"]["number"].as_u64().unwrap();
+        *found.entry(number).or_default() += 1;
+    }
+    found
 }

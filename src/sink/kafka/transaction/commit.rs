@@ -1,10 +1,6 @@
 //! The end of a transaction: checkpoints, draining, sifting, commit or abort.
 
-use std::{
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, thread, time::Instant};
 
 use headgate_sdk::Str;
 
@@ -20,8 +16,6 @@ use crate::sink::{SinkError, kafka::error::Meaning};
 /// How often a transaction with suspects is tried again after a failure that is not theirs.
 const SIFTINGS: u32 = 3;
 
-/// How long a transaction stays open for dead letters that are not durable yet.
-const BURIAL: Duration = Duration::from_secs(2);
 const UNBURIED: &str = "dead letters cannot be stored, and the lane of these waits: retry or discard some \
                         (`headgate dead-letters`), raise `limits.dead_letters`, or make room on the disk of data_dir";
 
@@ -227,14 +221,15 @@ impl Worker {
     /// Makes the dead letters durable: once the transaction is committed, their events do not come again. The layer in front
     /// writes them too, in the place of these, and tells the others. Where nobody takes them, the transaction must not stay open
     /// until the broker ends it.
-    fn bury(&self, transaction: &Transaction) -> Result<(), Stop> {
+    fn bury(&mut self, transaction: &Transaction) -> Result<(), Stop> {
         let step = Str::from(format!("sink/{}", self.shared.health.name()));
         let letters = transaction.letters(&step);
         if letters.is_empty() {
             return Ok(());
         }
-        let written = self.member.dead_letters.write(letters);
-        let patience = BURIAL.min(self.limits.max_time / 2);
+        let writer = &self.member.dead_letters;
+        let (written, patience) = self.burials.begin(letters, writer, &self.runtime);
+        let patience = patience.min(self.limits.max_time / 2);
         self.runtime.block_on(async {
             tokio::select! {
                 () = written => Ok(()),

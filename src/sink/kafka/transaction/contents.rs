@@ -1,12 +1,18 @@
 //! What is in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use headgate_sdk::{DeadLetter, LaneId, Str};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::ledger::{Place, Unwritten};
+use super::{
+    burial::Letters,
+    ledger::{Place, Unwritten},
+};
 use crate::sink::{
     Checkpoint, Landed, Outcome, Rejection, SinkBatch, SinkError,
     kafka::error::{Meaning, explain},
@@ -14,7 +20,7 @@ use crate::sink::{
 
 /// A batch and whoever waits for its outcome.
 pub(super) struct Job {
-    pub(super) batch: std::sync::Arc<SinkBatch>,
+    pub(super) batch: Arc<SinkBatch>,
     /// Records whose topics are not there.
     pub(super) refused: Vec<Rejection>,
     pub(super) reply: oneshot::Sender<Outcome>,
@@ -142,18 +148,29 @@ impl Transaction {
         lanes
     }
 
-    /// The dead letters of `step` that have to be durable before this is committed.
-    pub(super) fn letters(&self, step: &Str) -> Vec<DeadLetter> {
-        let letter = |(place, rejection): (&Place, &Rejection)| {
-            let record = &self.jobs[place.job].batch.records[place.record];
-            DeadLetter::new(
-                record.envelope.clone(),
+    /// The dead letters of `step` that have to be durable before this is committed, batch by batch.
+    pub(super) fn letters(&self, step: &Str) -> Vec<Letters> {
+        let mut all: Vec<(usize, Letters)> = Vec::new();
+        for (place, rejection) in &self.rejected {
+            let batch = &self.jobs[place.job].batch;
+            if all.last().is_none_or(|(job, _)| *job != place.job) {
+                let letters = Letters {
+                    batch: Arc::clone(batch),
+                    records: Vec::new(),
+                    letters: Vec::new(),
+                };
+                all.push((place.job, letters));
+            }
+            let (_, of_batch) = all.last_mut().expect("one was pushed if none was there");
+            of_batch.records.push(place.record);
+            of_batch.letters.push(DeadLetter::new(
+                batch.records[place.record].envelope.clone(),
                 step.clone(),
                 rejection.reason.clone(),
                 rejection.message.clone(),
-            )
-        };
-        self.rejected.iter().map(letter).collect()
+            ));
+        }
+        all.into_iter().map(|(_, letters)| letters).collect()
     }
 
     pub(super) fn events(&self) -> usize {

@@ -11,6 +11,7 @@
 //! order; whoever is fenced and finds another's claim stops, and never takes the shard back.
 
 mod barriers;
+mod burial;
 mod client;
 mod commit;
 mod config;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     barriers::Barriers,
+    burial::Burials,
     contents::Job,
     gathering::Limits,
     member::{Claim, Member, Seat},
@@ -128,6 +129,7 @@ impl Shards {
             ended: false,
             deferred: VecDeque::new(),
             barriers: Barriers::default(),
+            burials: Burials::default(),
             unknown: None,
         };
         let named = thread::Builder::new().name(format!("kafka-{}", seat.shard));

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     barriers::Barriers,
+    burial::Burials,
     client::{Client, Trouble},
     contents::{Job, Transaction},
     gathering::{Gathering, Limits, Next},
@@ -60,6 +61,7 @@ pub(super) struct Worker {
     /// Taken from the inbox for a later transaction; before everything in the inbox.
     pub(super) deferred: VecDeque<Job>,
     pub(super) barriers: Barriers,
+    pub(super) burials: Burials,
     /// A transaction of which nobody knows whether it was committed, with the offset of its last checkpoint.
     pub(super) unknown: Option<(Transaction, i64)>,
 }
