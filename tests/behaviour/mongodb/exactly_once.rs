@@ -6,7 +6,6 @@ use std::{
 };
 
 use ::mongodb::Client;
-use serde_json::Value;
 
 use super::{
     crash::namespaced,
@@ -100,7 +99,7 @@ sink: {{ type: kafka, brokers: "{brokers}", mode: structured, delivery: exactly_
     let mut last = "";
     for event in &events {
         *times.entry(event["id"].as_str().unwrap()).or_default() += 1;
-        if event["op"] != Value::from("r") {
+        if event["op"] != "r" {
             let sequence = event["sequence"].as_str().unwrap_or(last);
             assert!(last <= sequence, "{sequence} came after {last}");
             last = sequence;

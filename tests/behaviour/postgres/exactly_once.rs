@@ -40,6 +40,14 @@ fn all_at_once(n: u64) -> String {
     )
 }
 
+/// A transaction of half a megabyte.
+fn some_at_once(n: u64) -> String {
+    format!(
+        "INSERT INTO a SELECT g, repeat(md5(g::text), 80), 'at once' FROM generate_series(1, 200) g \
+         ON CONFLICT (id) DO UPDATE SET big = excluded.big, note = '{n}'"
+    )
+}
+
 async fn dead(running: &mut Running, place: &Place) {
     let began = Instant::now();
     while running.ended().is_none() {
@@ -111,11 +119,18 @@ sink:
         }
         seen.push(sizes(&read()));
     }
-    // Between two parts of one transaction.
-    let mut running = place.start().await;
+    let running = place.start().await;
     database.all_confirmed().await;
     running.kill();
-    running = place.launch(Some("transaction-committed:3"));
+    // After the first of Kafka's, where one of the database is several batches and fits into one.
+    for n in 0..3 {
+        let mut running = place.launch(Some("transaction-committed:1"));
+        database.run(&some_at_once(n)).await;
+        dead(&mut running, &place).await;
+        seen.push(sizes(&read()));
+    }
+    // Between two parts of one transaction.
+    let mut running = place.launch(Some("transaction-committed:3"));
     database.run(&all_at_once(1_000)).await;
     dead(&mut running, &place).await;
     seen.push(sizes(&read()));

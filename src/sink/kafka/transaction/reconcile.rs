@@ -224,7 +224,7 @@ mod tests {
         let (mut from_digests, mut from_values) = (0, 0);
         let checkpoints = Checkpoints::open(&folder.path().join("index")).unwrap();
         for n in 0..150 {
-            let lane = LaneId::from_stored(&format!("lane{n}/"));
+            let lane = LaneId::from_stored(format!("lane{n}/"));
             let member = Member {
                 group: "g".into(),
                 identity: Identity {
