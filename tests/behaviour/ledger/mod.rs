@@ -2,8 +2,11 @@
 //! time, and an audit of what arrived.
 //!
 //! Each number that a source was told is safe must be at the sink; not twice where exactly once is promised; and the numbers of
-//! a key in their order. One line of figures is printed (`make ledger ROUNDS=200`). Every run visits each failpoint once,
+//! a key in their order. One line of figures a sink is printed (`make ledger ROUNDS=200`). Every run visits each failpoint once,
 //! between "written at the sink", "checkpoint stored" and "source told", and sees that it was hit.
+//!
+//! MongoDB is not among the sources: `tests/behaviour/mongodb` has tests of its own. That transactions of Postgres stay whole
+//! in Kafka is in `tests/behaviour/postgres`.
 
 mod audit;
 mod feeds;
