@@ -239,7 +239,7 @@ async fn rebuilds(seed: u64, streaming: bool) {
         }
         for step in 0..20 {
             work(&database, &mut random, round * 100 + step).await;
-            if step == 10 && round % 3 == 0 {
+            if step == 10 && round % scale(3, 10) == 0 {
                 large(&database, &mut random, round * 100 + step).await;
             }
             world.lanes.release_up_to(1);
