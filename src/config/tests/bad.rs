@@ -251,6 +251,7 @@ pipelines:
         headgate.yaml:6:44: sources.c.pipeline: there is no pipeline `defualt`; did you mean `default`?
         headgate.yaml:7:1: pipeline: `pipeline` is short for `pipelines` with a single `default`; keep one of the two
         headgate.yaml:8:22: pipeline[0].route.sinks[0]: there is no sink `nowhere`; write `main`, or add `nowhere` under `sinks`
+        headgate.yaml:9:5: pipeline[1].rate_limit: this step stands behind `route`, which decides last; move it before `route`
         headgate.yaml:9:54: pipeline[1].rate_limit.on_limit: `per: client` is known only when a request arrives, so that nothing can wait by it later; write `on_limit: reject`, or count `per: source` or `per: tenant`
         headgate.yaml:10:24: pipeline[2].rate_limit.per: `header:` is not known here: write `source`, `tenant`, `client` or `header:NAME`
         headgate.yaml:11:21: pipeline[3].route.topic: `{` is not closed: write `{{` for a brace (at character 1)
