@@ -4,6 +4,7 @@
 mod commands;
 mod database;
 mod exactly_once;
+mod figures;
 mod fold;
 mod rebuild;
 mod snapshot;
