@@ -315,6 +315,8 @@ pub enum ReplayFrom {
     Journal,
     /// What was delivered to an embedded log; it goes to a sink as it is.
     Log,
+    /// What was delivered to Kafka, as far as `topics` hold it when the replay begins; it goes to a sink as it is.
+    Kafka,
 }
 
 /// Which events are replayed, and to where. All conditions that are given must hold.
@@ -323,16 +325,19 @@ pub enum ReplayFrom {
 pub struct ReplayQuery {
     /// Where it reads.
     pub from: ReplayFrom,
-    /// The sink whose embedded log is read; the first one if absent.
+    /// The sink whose embedded log or cluster is read; the first one of its kind if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log: Option<String>,
-    /// The sink that gets the events, from a log; the log's own if absent.
+    pub sink: Option<String>,
+    /// The topics that are read, from Kafka; `*` stands for any characters. Headgate's own are never meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<String>,
+    /// The sink that gets the events, from a log or Kafka; the one that is read if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// The topic that they get, from a log; their own if absent.
+    /// The topic that they get, from a log or Kafka; their own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
-    /// Only events accepted (journal) or delivered (log) at this instant or later, RFC 3339.
+    /// Only events accepted (journal) or delivered (log, Kafka) at this instant or later, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// Only events accepted or delivered before this instant, RFC 3339.
@@ -352,9 +357,9 @@ pub struct ReplayQuery {
     pub tenant: Option<String>,
     /// The events' `replayid`; what carries it already is left out.
     pub replayid: String,
-    /// Only those after this position.
-    #[serde(default)]
-    pub after: u64,
+    /// Goes on there: what an earlier part said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
     /// At most about so many.
     #[serde(default = "DeadLetterQuery::default_limit")]
     pub limit: usize,
@@ -371,9 +376,10 @@ pub struct ReplayDone {
     /// How many went nowhere, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, usize>,
-    /// Where to go on; absent at the end.
+    /// Where to go on; absent at the end. From a log or the journal a position; from Kafka what is left of each partition, with where it
+    /// ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<u64>,
+    pub next: Option<String>,
 }
 
 /// How much is looked through for an event.

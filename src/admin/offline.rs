@@ -21,7 +21,8 @@ use super::{stored, trace};
 use crate::config::{LoadError, Loader, Outline};
 use crate::dead_letters::DeadLetterStore;
 use crate::journal::{self, Journal};
-use crate::replay::{from_journal, from_log};
+use crate::replay::cursor::{CursorError, position};
+use crate::replay::{from_journal, from_log, from_topics};
 use crate::runtime::{Checkpoints, DataDir};
 use crate::segment::RealFiles;
 use crate::sink::Kind;
@@ -174,28 +175,46 @@ impl Offline {
     async fn count_replay(&self, query: &ReplayQuery) -> Result<ReplayDone, GatewayError> {
         let choice = replay::choice(query)?;
         let limit = query.limit.clamp(1, replay::MOST);
+        let invalid = |error: CursorError| GatewayError::Invalid(error.to_string());
+        let after = query.after.as_deref();
+        let mut refused = BTreeMap::new();
         let (taken, next) = match query.from {
             ReplayFrom::Log => {
-                let log = self.open_log(query.log.as_deref()).await?;
-                let reader = log.reader(match query.after {
+                let log = self.open_log(query.sink.as_deref()).await?;
+                let reader = log.reader(match position(after).map_err(invalid)? {
                     0 => Start::Oldest,
                     after => Start::After(after),
                 });
                 let chunk = from_log(reader, &choice, limit).await;
                 let chunk = chunk.map_err(dead_letters::failed)?;
-                (chunk.events.len(), chunk.next)
+                (chunk.events.len(), chunk.next.map(|next| next.to_string()))
             }
             ReplayFrom::Journal => {
                 let journal = self.open_journal().await?;
-                let chunk = from_journal(&journal, &choice, query.after, limit).await;
+                let after = position(after).map_err(invalid)?;
+                let chunk = from_journal(&journal, &choice, after, limit).await;
                 let chunk = chunk.map_err(dead_letters::failed)?;
+                (chunk.events.len(), chunk.next.map(|next| next.to_string()))
+            }
+            ReplayFrom::Kafka => {
+                let topics = replay::topics(query)?;
+                let readers = self.topics().map_err(dead_letters::failed)?;
+                let wanted = query.sink.as_deref();
+                let mut named = readers.iter();
+                let found = named.find(|(name, _)| wanted.is_none_or(|wanted| wanted == name));
+                let (_, reader) = found.ok_or_else(|| {
+                    GatewayError::Refused("there is no such sink that writes to Kafka".to_owned())
+                })?;
+                let chunk = from_topics(reader, &topics, &choice, after, limit).await;
+                let chunk = chunk.map_err(dead_letters::failed)?;
+                refused = chunk.refused;
                 (chunk.events.len(), chunk.next)
             }
         };
         Ok(ReplayDone {
             taken,
+            refused,
             next,
-            ..ReplayDone::default()
         })
     }
 
@@ -261,7 +280,7 @@ impl Gateway for Offline {
         query: &'a DeadLetterQuery,
     ) -> Answer<'a, DeadLettersDone> {
         match action {
-            // Their pipelines do not run.
+            // Their pipelines do not run; the command brings them to life.
             LetterAction::Retry => self.not_running(),
             LetterAction::Discard => {
                 async move { dead_letters::discard(&self.open_dead_letters().await?, query).await }
@@ -275,7 +294,7 @@ impl Gateway for Offline {
     }
 
     fn replay<'a>(&'a self, query: &'a ReplayQuery) -> Answer<'a, ReplayDone> {
-        // Sinks and pipelines do not run; counting needs neither.
+        // Sinks and pipelines do not run; counting needs neither. The command brings them to life for the rest.
         if !query.dry_run {
             return self.not_running();
         }

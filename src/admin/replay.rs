@@ -4,7 +4,7 @@ use headgate_sdk::{Str, Timestamp};
 
 use super::api::{ReplayDone, ReplayFrom, ReplayQuery};
 use super::gateway::GatewayError;
-use crate::replay::Choice;
+use crate::replay::{Choice, ReplayError};
 use crate::runtime::{ReplayFailure, ReplayWay};
 
 /// The most that one request works on.
@@ -35,11 +35,27 @@ pub(super) fn way(query: &ReplayQuery) -> Result<ReplayWay, GatewayError> {
     match query.from {
         ReplayFrom::Journal => Ok(ReplayWay::Journal),
         ReplayFrom::Log => Ok(ReplayWay::Log {
-            from: query.log.clone(),
+            from: query.sink.clone(),
+            to: query.to.clone(),
+            topic: query.topic.as_deref().map(topic).transpose()?,
+        }),
+        ReplayFrom::Kafka => Ok(ReplayWay::Kafka {
+            from: query.sink.clone(),
+            topics: topics(query)?,
             to: query.to.clone(),
             topic: query.topic.as_deref().map(topic).transpose()?,
         }),
     }
+}
+
+/// The topics that are read.
+pub(super) fn topics(query: &ReplayQuery) -> Result<Vec<String>, GatewayError> {
+    if query.topics.is_empty() {
+        return Err(GatewayError::Invalid(
+            "which topics? Name them; `*` stands for any characters".to_owned(),
+        ));
+    }
+    Ok(query.topics.clone())
 }
 
 fn topic(name: &str) -> Result<Str, GatewayError> {
@@ -54,6 +70,8 @@ fn topic(name: &str) -> Result<Str, GatewayError> {
 pub(super) fn failed(error: ReplayFailure) -> GatewayError {
     match error {
         ReplayFailure::Unknown(message) => GatewayError::Refused(message),
+        ReplayFailure::Cursor(error) => GatewayError::Invalid(error.to_string()),
+        ReplayFailure::Read(ReplayError::Cursor(error)) => GatewayError::Invalid(error.to_string()),
         error => GatewayError::Failed(error.to_string()),
     }
 }

@@ -247,7 +247,7 @@ impl Gateway for Running {
             let limit = query.limit.clamp(1, replay::MOST);
             let replayed = self
                 .gateway
-                .replay(&way, &choice, query.after, limit, query.dry_run)
+                .replay(&way, &choice, query.after.as_deref(), limit, query.dry_run)
                 .await;
             replayed.map(replay::done).map_err(replay::failed)
         }

@@ -152,7 +152,7 @@ impl Gateway for Scripted {
             Ok(ReplayDone {
                 taken: 3,
                 refused: BTreeMap::new(),
-                next: Some(9),
+                next: Some("9".to_owned()),
             })
         }
         .boxed()
@@ -437,7 +437,8 @@ async fn traces_and_replays_go_through_the_api() {
     let served = served(Scripted::default()).await;
     let query = ReplayQuery {
         from: ReplayFrom::Log,
-        log: None,
+        sink: None,
+        topics: Vec::new(),
         to: None,
         topic: Some("again".to_owned()),
         since: None,
@@ -447,7 +448,7 @@ async fn traces_and_replays_go_through_the_api() {
         id: None,
         tenant: None,
         replayid: "r1".to_owned(),
-        after: 0,
+        after: None,
         limit: 5,
         dry_run: true,
     };
@@ -459,7 +460,7 @@ async fn traces_and_replays_go_through_the_api() {
     let asked = std::mem::take(&mut *served.gateway.asked.lock().unwrap()).join("\n");
     assert_eq!(asked, "trace a/b c Some(\"2026-01-31T08:00:00Z\")");
     let done = served.client.replay(&query).await.unwrap();
-    assert_eq!((done.taken, done.next), (3, Some(9)));
+    assert_eq!((done.taken, done.next.as_deref()), (3, Some("9")));
     let asked = served.gateway.asked.lock().unwrap().join("\n");
     assert_eq!(asked, "replay Log Some(\"again\") r1 dry=true");
 }

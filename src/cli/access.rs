@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -13,8 +14,13 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::exit::Failure;
-use crate::admin::{Client, EntriesQuery, Gateway, GatewayError, Offline};
+use super::output::Output;
+use crate::admin::{Client, EntriesQuery, Gateway, GatewayError, Offline, Running};
 use crate::config::{LoadError, Loader};
+use crate::runtime;
+
+/// After so long somebody is told what is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The gateway of the configuration in `file`, running or not.
 pub(super) async fn gateway(file: &Path) -> Result<Box<dyn Gateway>, Failure> {
@@ -27,6 +33,68 @@ pub(super) async fn gateway(file: &Path) -> Result<Box<dyn Gateway>, Failure> {
     let opened = tokio::task::spawn_blocking(|| Offline::open(outline, file)).await;
     let opened = opened.map_err(|error| Failure::failed(error.to_string()))?;
     Ok(Box::new(opened?))
+}
+
+/// A gateway that can deliver: the running one, or with none running one that takes nothing in, put together for one command.
+pub(super) struct Working {
+    gateway: Box<dyn Gateway>,
+    aside: Option<Aside>,
+}
+
+struct Aside {
+    gateway: runtime::Gateway,
+    deadline: Duration,
+}
+
+impl Working {
+    /// The gateway of the configuration in `file`.
+    pub(super) async fn of(file: &Path) -> Result<Self, Failure> {
+        let outline = Loader::new().outline(file)?;
+        let client = Client::new(outline.globals.admin.listen);
+        if client.answers().await {
+            return Ok(Self {
+                gateway: Box::new(client),
+                aside: None,
+            });
+        }
+        if !outline.globals.data_dir.exists() {
+            let address = outline.globals.admin.listen.to_string();
+            return Err(GatewayError::NotRunning { address }.into());
+        }
+        let config = Loader::new().load(file)?.config;
+        let deadline = config.globals.limits.shutdown.get();
+        let started = runtime::Gateway::start_aside(config).await;
+        let gateway = started.map_err(|error| Failure::failed(error.to_string()))?;
+        Ok(Self {
+            gateway: Box::new(Running::new(gateway.clone(), file.to_owned())),
+            aside: Some(Aside { gateway, deadline }),
+        })
+    }
+
+    pub(super) fn gateway(&self) -> &dyn Gateway {
+        &*self.gateway
+    }
+
+    /// Waits until what was accepted is delivered, or somebody is tired of it: what is in the journal goes with the next start.
+    pub(super) async fn finish(self, out: Output) {
+        let Some(Aside { gateway, deadline }) = self.aside else {
+            return;
+        };
+        let delivered = gateway.wait_for_aside();
+        tokio::pin!(delivered);
+        let is_done = tokio::select! {
+            () = &mut delivered => true,
+            () = tokio::time::sleep(PATIENCE) => false,
+        };
+        if !is_done {
+            out.note("waiting for the sinks; interrupted, the rest stays in the journal for the next start");
+            tokio::select! {
+                () = &mut delivered => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        gateway.shutdown(deadline).await;
+    }
 }
 
 /// What connectors' own commands get: the gateway, looked for when they first ask and kept to their end, since what is open cannot be

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use super::Context;
-use super::access::gateway;
+use super::access::{Working, gateway};
 use super::exit::{Done, Failure};
 use super::tail::instant;
 use crate::admin::{DeadLetterQuery, Gateway, LetterAction};
@@ -103,6 +103,18 @@ impl Which {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Done {
+    if let Command::Retry {
+        which,
+        dry_run: false,
+        rate,
+    } = args.command
+    {
+        let working = Working::of(&context.file).await?;
+        let (gateway, query) = (working.gateway(), which.query()?);
+        let done = act(gateway, LetterAction::Retry, query, rate, context).await;
+        working.finish(context.out).await;
+        return done;
+    }
     let gateway = gateway(&context.file).await?;
     match args.command {
         Command::List { which, json } => list(&*gateway, which.query()?, json, context).await,
@@ -118,11 +130,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Done {
             }
             Ok(())
         }
-        Command::Retry {
-            which,
-            dry_run: true,
-            ..
-        }
+        Command::Retry { which, .. }
         | Command::Discard {
             which,
             dry_run: true,
@@ -130,16 +138,6 @@ pub(super) async fn run(args: Args, context: &Context) -> Done {
             let count = count(&*gateway, which.query()?).await?;
             context.out.line(&format!("{count} dead letters"))?;
             Ok(())
-        }
-        Command::Retry { which, rate, .. } => {
-            act(
-                &*gateway,
-                LetterAction::Retry,
-                which.query()?,
-                rate,
-                context,
-            )
-            .await
         }
         Command::Discard { which, .. } => {
             act(

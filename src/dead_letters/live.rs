@@ -43,9 +43,9 @@ impl Live {
         let bytes = record.data.len() as u64 + OVERHEAD;
         match decode(record.data) {
             Some(Content::Letter(stored)) => self.letter(place, bytes, stored),
-            Some(Content::Resolved(positions)) => {
-                for position in positions {
-                    self.remove(position);
+            Some(Content::Resolved(letters)) => {
+                for letter in letters {
+                    self.remove(letter.position);
                 }
             }
             None => tracing::error!(

@@ -10,6 +10,7 @@
 //! than they may, whoever has another one waits: nothing is dropped.
 
 mod apart;
+mod changes;
 mod compact;
 mod filter;
 mod live;
@@ -19,7 +20,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use changes::{Change, Changes};
 pub use filter::Filter;
 pub(crate) use filter::source_name;
-pub use record::Resolution;
+pub use record::{Name, Resolution, Resolved};
 pub use store::{DeadLetterStats, DeadLetterStore, DeadLetterStoreError, Kept};

@@ -4,7 +4,8 @@
 //! - a letter: a batch in the SDK's codec with one rejected record;
 //! - a letter whose data lies apart: the name of the file (32 characters), its length (`u64`), and the letter without data;
 //! - a letter that was moved when the store was compacted: the position by which it is known (`u64`), and its record;
-//! - a resolution: its kind (1 byte), the count of letters (`u32`) and their positions (`u64`).
+//! - a resolution: its kind (1 byte), the count of letters (`u32`), and for each its position (`u64`) and the name of its event: source, id,
+//!   type and step, each a length (`u32`) and text.
 //!
 //! Numbers are little-endian.
 
@@ -16,9 +17,11 @@ use crate::segment::Sequence;
 
 const VERSION: u8 = 1;
 const LETTER: u8 = 1;
-const RESOLVED: u8 = 2;
+/// A resolution without names, as older versions wrote it.
+const RESOLVED_UNNAMED: u8 = 2;
 const MOVED: u8 = 3;
 const APART: u8 = 4;
+const RESOLVED: u8 = 5;
 const NAME_LENGTH: usize = 32;
 
 /// How a letter ended.
@@ -35,7 +38,44 @@ pub enum Resolution {
 pub(super) enum Content {
     Letter(Stored),
     /// However they ended.
-    Resolved(Vec<Sequence>),
+    Resolved(Vec<Resolved>),
+}
+
+/// A letter that waits no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// By which it was known.
+    pub position: Sequence,
+    /// How it ended.
+    pub how: Resolution,
+    /// Which it was; older versions did not note it.
+    pub name: Option<Name>,
+}
+
+/// Names a letter, whatever became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// The event's source.
+    pub source: Str,
+    /// The event's id.
+    pub id: Str,
+    /// The event's type.
+    pub event_type: Str,
+    /// The step that failed.
+    pub step: Str,
+}
+
+impl Name {
+    /// That of `letter`.
+    #[must_use]
+    pub fn of(letter: &DeadLetter) -> Self {
+        Self {
+            source: letter.envelope.source.clone(),
+            id: letter.envelope.id.clone(),
+            event_type: letter.envelope.event_type.clone(),
+            step: letter.step.clone(),
+        }
+    }
 }
 
 /// A letter as it is stored.
@@ -102,16 +142,24 @@ pub(super) fn encode_moved(position: Sequence, record: &Bytes) -> Bytes {
     out.freeze()
 }
 
-pub(super) fn encode_resolved(resolution: Resolution, positions: &[Sequence]) -> Bytes {
-    let mut out = BytesMut::with_capacity(7 + positions.len() * 8);
+pub(super) fn encode_resolved<'a>(
+    resolution: Resolution,
+    letters: impl ExactSizeIterator<Item = (Sequence, &'a DeadLetter)>,
+) -> Bytes {
+    let mut out = BytesMut::with_capacity(7 + letters.len() * 128);
     let how = match resolution {
         Resolution::Retried => 1,
         Resolution::Discarded => 2,
     };
     out.put_slice(&[VERSION, RESOLVED, how]);
-    out.put_u32_le(positions.len() as u32);
-    for position in positions {
-        out.put_u64_le(*position);
+    out.put_u32_le(letters.len() as u32);
+    for (position, letter) in letters {
+        out.put_u64_le(position);
+        let event = &letter.envelope;
+        for text in [&event.source, &event.id, &event.event_type, &letter.step] {
+            out.put_u32_le(text.len() as u32);
+            out.put_slice(text.as_bytes());
+        }
     }
     out.freeze()
 }
@@ -144,16 +192,43 @@ pub(super) fn decode(mut data: Bytes) -> Option<Content> {
                 Content::Resolved(_) => None,
             }
         }
-        RESOLVED => {
-            let _how = data.try_get_u8().ok()?;
+        kind @ (RESOLVED | RESOLVED_UNNAMED) => {
+            let how = match data.try_get_u8().ok()? {
+                1 => Resolution::Retried,
+                _ => Resolution::Discarded,
+            };
             let count = data.try_get_u32_le().ok()?;
-            let positions = (0..count)
-                .map(|_| data.try_get_u64_le().ok())
-                .collect::<Option<_>>()?;
-            Some(Content::Resolved(positions))
+            let one = |_| {
+                Some(Resolved {
+                    position: data.try_get_u64_le().ok()?,
+                    how,
+                    name: match kind {
+                        RESOLVED => Some(name(&mut data)?),
+                        _ => None,
+                    },
+                })
+            };
+            let resolved = (0..count).map(one).collect::<Option<_>>()?;
+            Some(Content::Resolved(resolved))
         }
         _ => None,
     }
+}
+
+fn name(data: &mut Bytes) -> Option<Name> {
+    let mut text = || {
+        let length = data.try_get_u32_le().ok()? as usize;
+        let text = data.get(..length)?;
+        let text = Str::new(std::str::from_utf8(text).ok()?);
+        data.advance(length);
+        Some(text)
+    };
+    Some(Name {
+        source: text()?,
+        id: text()?,
+        event_type: text()?,
+        step: text()?,
+    })
 }
 
 fn stored(batch: Bytes, apart: Option<Apart>) -> Option<Content> {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -48,6 +48,8 @@ pub struct DeadLetterStore {
     /// Held shared by whoever adds a letter or a resolution, and alone by the compaction.
     pub(super) writing: Arc<tokio::sync::RwLock<()>>,
     pub(super) segment_bytes: u64,
+    /// The first place that a follower has not read, if there is a follower.
+    pub(super) followed: Arc<AtomicU64>,
     max_bytes: u64,
     apart: Arc<Folder>,
     audit: Arc<Mutex<PathBuf>>,
@@ -147,6 +149,7 @@ impl DeadLetterStore {
             live,
             writing: Arc::default(),
             segment_bytes,
+            followed: Arc::new(AtomicU64::new(u64::MAX)),
             max_bytes,
             apart: Arc::new(apart),
             audit,
@@ -285,14 +288,18 @@ impl DeadLetterStore {
             };
             written.await.map_err(failed)?;
         }
-        let positions: Vec<_> = live.iter().map(|kept| kept.position).collect();
+        let letters = live.iter().map(|kept| (kept.position, &kept.letter));
         self.log
-            .append(&[encode_resolved(resolution, &positions)])
+            .append(&[encode_resolved(resolution, letters)])
             .await?;
         drop(shared);
         self.release();
         self.compact().await?;
-        Ok(positions.len())
+        Ok(live.len())
+    }
+
+    pub(super) fn path_apart(&self, name: &str) -> PathBuf {
+        self.apart.path(name)
     }
 
     /// The figures now.
@@ -313,8 +320,8 @@ impl DeadLetterStore {
             let mut live = self.live.lock();
             (live.first_place(), live.take_orphans())
         };
-        self.log
-            .release(first.unwrap_or(durable).min(durable).saturating_sub(1));
+        let needed = first.unwrap_or(durable).min(durable).min(self.followed());
+        self.log.release(needed.saturating_sub(1));
         if !orphans.is_empty() {
             let folder = Arc::clone(&self.apart);
             let remove = move || orphans.iter().for_each(|name| folder.remove(name));

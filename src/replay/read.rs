@@ -2,18 +2,21 @@
 
 use headgate_sdk::{Batch, Envelope, LaneId, Str, batch::wire};
 
-use super::Choice;
+use super::{Choice, cursor::CursorError};
 use crate::{
     journal::{Journal, JournalError},
     segment::Sequence,
     sink::{
         Record,
+        kafka::ReadError,
         log::{LogError, LogReader},
     },
 };
 
 /// How much is read at once.
 const READ_BYTES: usize = 256 << 10;
+/// A part that holds so much is large enough.
+pub(super) const MOST_BYTES: usize = 16 << 20;
 
 /// A part of what is to be replayed, in its order.
 #[derive(Debug)]
@@ -33,6 +36,15 @@ pub enum ReplayError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Topics.
+    #[error(transparent)]
+    Topics(#[from] ReadError),
+    /// Where to go on.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    /// The process ends.
+    #[error("reading was stopped")]
+    Stopped,
 }
 
 /// Up to `limit` events from where `reader` stands.
@@ -44,7 +56,7 @@ pub async fn from_log(
     choice: &Choice,
     limit: usize,
 ) -> Result<Chunk<Record>, ReplayError> {
-    let mut events = Vec::new();
+    let (mut events, mut bytes) = (Vec::new(), 0);
     loop {
         let logged = reader.read(READ_BYTES).await?;
         if logged.is_empty() {
@@ -56,8 +68,9 @@ pub async fn from_log(
                 return Ok(Chunk { events, next: None });
             }
             if choice.takes(&one.record.envelope, one.lane.source(), one.delivered) {
+                bytes += one.record.envelope.weight();
                 events.push(one.record);
-                if events.len() >= limit {
+                if events.len() >= limit || bytes >= MOST_BYTES {
                     let next = Some(one.position);
                     return Ok(Chunk { events, next });
                 }
@@ -77,7 +90,7 @@ pub async fn from_journal(
     after: Sequence,
     limit: usize,
 ) -> Result<Chunk<(Str, Envelope)>, ReplayError> {
-    let mut events = Vec::new();
+    let (mut events, mut bytes) = (Vec::new(), 0);
     let mut scan = journal.scan(after + 1);
     loop {
         let records = scan.next(READ_BYTES).await?;
@@ -94,12 +107,13 @@ pub async fn from_journal(
                 continue;
             }
             let source = Str::new(lane.source());
-            let taken = batch
-                .events
-                .into_iter()
-                .filter(|event| choice.takes(event, &source, event.recordedtime));
-            events.extend(taken.map(|event| (source.clone(), event)));
-            if events.len() >= limit {
+            for event in batch.events {
+                if choice.takes(&event, &source, event.recordedtime) {
+                    bytes += event.weight();
+                    events.push((source.clone(), event));
+                }
+            }
+            if events.len() >= limit || bytes >= MOST_BYTES {
                 let next = Some(entry.sequence);
                 return Ok(Chunk { events, next });
             }

@@ -81,6 +81,11 @@ pub trait Sink: Send + Sync + 'static {
         None
     }
 
+    /// The topic that is to be told of dead letters, if it has one.
+    fn dead_letters(&self) -> Option<&Arc<kafka::LetterTopic>> {
+        None
+    }
+
     /// Writes out what was accepted and lets go of everything. Called once, after all lanes are dropped.
     fn close(&self) -> BoxFuture<'_, ()>;
 }

@@ -8,7 +8,8 @@ use super::Field;
 use crate::pipeline::step::Types;
 
 /// Masks, hashes or takes away members of JSON data and attributes; everything else stays byte-identical. What is not there is no
-/// error, and `null` stays `null`. Dead letters of steps before this one hold the event as it was there: they stay in `data_dir`.
+/// error, and `null` stays `null`. Dead letters of steps before this one hold the event as it was there: they stay in
+/// `data_dir`; the topic of dead letters gets them redacted.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {

@@ -39,6 +39,10 @@ pub(super) struct Inner {
     pub(super) ledger: Ledger,
     /// Retries of dead letters are made one after the other.
     pub(super) retrying: tokio::sync::Mutex<()>,
+    /// Replays into a sink are made one after the other; the number of the last batch of one.
+    pub(super) replaying: tokio::sync::Mutex<u64>,
+    /// Whether it takes nothing in, and its sources do not run.
+    pub(super) is_aside: bool,
     pub(super) blobs: Arc<dyn headgate_sdk::blobs::BlobStore>,
     pub(super) router: Arc<Router>,
     pub(super) address: SocketAddr,

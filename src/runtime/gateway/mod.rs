@@ -3,8 +3,11 @@
 //! Order of a start: lock `data_dir`, open stores, bring checkpoints up to what the sinks hold, then listen, then start sources.
 //! Order of a shutdown: stop taking in, stop sources, drain lanes until the deadline, close sinks, close stores.
 
+mod bury;
 mod error;
 mod handle;
+mod protect;
+mod publish;
 mod reload;
 mod replay;
 mod retry;

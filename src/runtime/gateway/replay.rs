@@ -1,7 +1,7 @@
 //! Replays inside a running gateway.
 //!
 //! What comes from the journal goes, marked, through the journal again, on a lane `{source}/replay` of its own, and then the present
-//! pipeline of its source. What comes from the log goes to a sink as it is. Both are at least once: a client that is cut off
+//! pipeline of its source. What comes from a log or from topics goes to a sink as it is. Both are at least once: a client that is cut off
 //! goes on where it was.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -17,15 +17,17 @@ use crate::{
         share::Priority,
         stack::{self, SinkPlan},
     },
-    replay::{Choice, ReplayError, from_journal, from_log},
-    runtime::{CheckpointError, Commit},
-    sink::{
-        Checkpoint, Notes, Outcome, SinkBatch, SinkError,
-        log::{LogReader, Start},
+    replay::{
+        Choice, ReplayError,
+        cursor::{CursorError, position},
+        from_journal, from_log, from_topics,
     },
+    runtime::{CheckpointError, Commit},
+    sink::{Checkpoint, Notes, Outcome, Record, SinkBatch, SinkError, log::Start},
 };
 
-/// The lane on which replays into a sink go, and under which the last one is remembered.
+/// The lane under which the last replay is remembered. With the instance behind it, the lane on which replays into a sink go: no other
+/// instance has their events.
 const KEPT: &str = "replay:/";
 const LAST: &str = "last";
 /// How often the age of the last replay is brought up to date.
@@ -48,6 +50,25 @@ pub enum Way {
         /// The topic that they get.
         topic: Option<Str>,
     },
+    /// From topics of a Kafka sink's cluster, otherwise alike.
+    Kafka {
+        /// The sink whose cluster is read.
+        from: Option<String>,
+        /// The names of the topics; `*` stands for any characters.
+        topics: Vec<String>,
+        /// The sink that gets them.
+        to: Option<String>,
+        /// The topic that they get.
+        topic: Option<Str>,
+    },
+}
+
+/// What kind of sink is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Any,
+    Log,
+    Kafka,
 }
 
 /// What a part of a replay came to.
@@ -58,7 +79,7 @@ pub struct Replayed {
     /// Events that went nowhere, by reason.
     pub refused: BTreeMap<String, usize>,
     /// Where to go on; `None`: that was all.
-    pub next: Option<u64>,
+    pub next: Option<String>,
 }
 
 /// Why a replay stopped; what was delivered stays delivered.
@@ -70,6 +91,9 @@ pub enum ReplayFailure {
     /// Reading.
     #[error(transparent)]
     Read(#[from] ReplayError),
+    /// Where to go on.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
     /// A lane.
     #[error(transparent)]
     Lane(#[from] LaneError),
@@ -82,7 +106,7 @@ pub enum ReplayFailure {
 }
 
 impl Gateway {
-    /// Replays up to about `limit` events after `after`; only counts them in a dry run. Returns when they are durable, or in the
+    /// Replays up to about `limit` events from where an earlier part ended; only counts them in a dry run. Returns when they are durable, or in the
     /// journal.
     ///
     /// # Errors
@@ -91,25 +115,64 @@ impl Gateway {
         &self,
         way: &Way,
         choice: &Choice,
-        after: u64,
+        after: Option<&str>,
         limit: usize,
         dry_run: bool,
     ) -> Result<Replayed, ReplayFailure> {
         let replayed = match way {
-            Way::Journal => self.replay_journal(choice, after, limit, dry_run).await?,
+            Way::Journal => {
+                let after = position(after)?;
+                self.replay_journal(choice, after, limit, dry_run).await?
+            }
             Way::Log { from, to, topic } => {
-                let from = self.sink_plan(from.as_deref(), true)?;
+                let from = self.sink_plan(from.as_deref(), Kind::Log)?;
                 let log = from.sink.log().cloned().ok_or_else(|| {
                     let name = from.sink.name();
                     ReplayFailure::Unknown(format!("the sink `{name}` is no embedded log"))
                 })?;
                 let to = match to {
-                    Some(to) => self.sink_plan(Some(to), false)?,
+                    Some(to) => self.sink_plan(Some(to), Kind::Any)?,
                     None => from.clone(),
                 };
-                let reader = log.reader(start(choice, after));
-                self.replay_log(reader, &to, topic.as_ref(), choice, limit, dry_run)
-                    .await?
+                let reader = log.reader(start(choice, position(after)?));
+                let chunk = from_log(reader, choice, limit).await?;
+                let replayed = Replayed {
+                    taken: chunk.events.len(),
+                    next: chunk.next.map(|next| next.to_string()),
+                    ..Replayed::default()
+                };
+                if !dry_run {
+                    self.replay_into(&to, topic.as_ref(), choice, chunk.events)
+                        .await?;
+                }
+                replayed
+            }
+            Way::Kafka {
+                from,
+                topics,
+                to,
+                topic,
+            } => {
+                let from = self.sink_plan(from.as_deref(), Kind::Kafka)?;
+                let reader = from.sink.topics().cloned().ok_or_else(|| {
+                    let name = from.sink.name();
+                    ReplayFailure::Unknown(format!("the sink `{name}` writes to no Kafka"))
+                })?;
+                let to = match to {
+                    Some(to) => self.sink_plan(Some(to), Kind::Any)?,
+                    None => from.clone(),
+                };
+                let chunk = from_topics(&reader, topics, choice, after, limit).await?;
+                let replayed = Replayed {
+                    taken: chunk.events.len(),
+                    refused: chunk.refused,
+                    next: chunk.next,
+                };
+                if !dry_run {
+                    self.replay_into(&to, topic.as_ref(), choice, chunk.events)
+                        .await?;
+                }
+                replayed
             }
         };
         if !dry_run && replayed.next.is_none() {
@@ -127,7 +190,7 @@ impl Gateway {
     ) -> Result<Replayed, ReplayFailure> {
         let chunk = from_journal(&self.inner.journal, choice, after, limit).await?;
         let mut replayed = Replayed {
-            next: chunk.next,
+            next: chunk.next.map(|next| next.to_string()),
             ..Replayed::default()
         };
         let mut by_lane: BTreeMap<(Str, Str), Vec<_>> = BTreeMap::new();
@@ -137,7 +200,7 @@ impl Gateway {
             by_lane.entry(lane).or_default().push(event);
         }
         for ((source, tenant), events) in by_lane {
-            if self.source(&source).is_none() {
+            if !self.knows(&source) {
                 let reason = format!("the source `{source}` is not configured");
                 *replayed.refused.entry(reason).or_default() += events.len();
                 continue;
@@ -164,39 +227,33 @@ impl Gateway {
         Ok(replayed)
     }
 
-    async fn replay_log(
+    /// Gives events, marked, to a sink. Returns when they are durable. Replays into sinks take turns, since they share a lane.
+    async fn replay_into(
         &self,
-        reader: LogReader,
         to: &SinkPlan,
         topic: Option<&Str>,
         choice: &Choice,
-        limit: usize,
-        dry_run: bool,
-    ) -> Result<Replayed, ReplayFailure> {
-        let mut chunk = from_log(reader, choice, limit).await?;
-        let replayed = Replayed {
-            taken: chunk.events.len(),
-            next: chunk.next,
-            ..Replayed::default()
-        };
-        if dry_run {
-            return Ok(replayed);
-        }
-        for record in &mut chunk.events {
+        mut events: Vec<Record>,
+    ) -> Result<(), ReplayFailure> {
+        let mut number = self.inner.replaying.lock().await;
+        for record in &mut events {
             record.envelope.replayid = Some(choice.replayid.clone());
             if let Some(topic) = topic {
                 record.topic = topic.clone();
             }
         }
-        let lane = LaneId::from_stored(KEPT);
-        let shard = self.inner.data_dir.identity().shard_of(lane.as_str());
+        let identity = self.inner.data_dir.identity();
+        let lane = LaneId::from_stored(format!("{KEPT}@{}", identity.instance));
+        let shard = identity.shard_of(lane.as_str());
         let mut way = stack::outlet(to, &lane, shard, Priority::Bulk, &self.inner.stack).service;
         let mut pending = Vec::new();
-        for (number, records) in chunk.events.chunks(BATCH).enumerate() {
+        while !events.is_empty() {
+            let rest = events.split_off(events.len().min(BATCH));
+            *number += 1;
             let batch = SinkBatch {
                 lane: lane.clone(),
-                number: number as u64,
-                records: records.to_vec(),
+                number: *number,
+                records: std::mem::replace(&mut events, rest),
                 dead_letters: Vec::new(),
                 checkpoint: None,
                 landed: Notes::default(),
@@ -208,20 +265,25 @@ impl Gateway {
                 return Err(error.into());
             }
         }
-        Ok(replayed)
+        Ok(())
     }
 
-    /// A sink by name, or the first one that is a log; one that everybody waits for, whatever its lanes do.
-    fn sink_plan(&self, name: Option<&str>, log: bool) -> Result<SinkPlan, ReplayFailure> {
+    /// A sink by name, or the first one of its kind; one that everybody waits for, whatever its lanes do.
+    fn sink_plan(&self, name: Option<&str>, kind: Kind) -> Result<SinkPlan, ReplayFailure> {
         let sinks = &self.inner.stack.sinks;
-        let found = sinks.iter().find(|plan| match name {
-            Some(name) => plan.sink.name() == name,
-            None => !log || plan.sink.log().is_some(),
+        let found = sinks.iter().find(|plan| match (name, kind) {
+            (Some(name), _) => plan.sink.name() == name,
+            (None, Kind::Log) => plan.sink.log().is_some(),
+            (None, Kind::Kafka) => plan.sink.topics().is_some(),
+            (None, Kind::Any) => true,
         });
         let plan = found.ok_or_else(|| {
             let names: Vec<_> = sinks.iter().map(|plan| plan.sink.name().as_str()).collect();
             ReplayFailure::Unknown(match name {
                 Some(name) => format!("there is no sink `{name}`; there are {}", names.join(", ")),
+                None if kind == Kind::Kafka => {
+                    "no sink of this configuration writes to Kafka".to_owned()
+                }
                 None => "no sink of this configuration is an embedded log".to_owned(),
             })
         })?;

@@ -3,13 +3,14 @@
 //! Letters go, with a note that they did, in one record into the journal, on a lane `{source}/dead-letters` of their own; then they
 //! are resolved, and the notes removed. A crash in between finds the notes: the letters are resolved, and not tried twice.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use headgate_sdk::{Batch, DeliveryError, Entry, Lane, LaneError, LaneSpec, Replay, Str};
+use headgate_sdk::{Batch, DeliveryError, Entry, Lane, LaneError, LaneId, LaneSpec, Replay, Str};
 use tokio::sync::watch;
 
-use super::Gateway;
+use super::{Gateway, start::pipeline_plan};
 use crate::dead_letters::{DeadLetterStore, DeadLetterStoreError, Kept, Resolution};
+use crate::pipeline::stack::PipelinePlan;
 
 /// The lane of a source on which its dead letters are tried again.
 const DEAD_LETTERS: &str = "dead-letters";
@@ -18,6 +19,8 @@ pub(super) const REPLAY: &str = "replay";
 
 /// Letters that go into the journal as one record. Data that lies apart is far larger than the rest, and goes alone.
 const TOGETHER: usize = 32;
+/// How often is looked whether everything is delivered.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What became of a try.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -139,9 +142,8 @@ impl Gateway {
         source: &Str,
         tenant: Str,
     ) -> Result<Option<Lane>, LaneError> {
-        let plan = match self.inner.sources.lock().get(source) {
-            Some(running) => running.plan.subscribe(),
-            None => return Ok(None),
+        let Some(plan) = self.plan_of(source) else {
+            return Ok(None);
         };
         let (_, never_paused) = watch::channel(false);
         let revoked = self.inner.stop.child_token();
@@ -161,17 +163,43 @@ impl Gateway {
         lanes.open(spec).await.map(Some)
     }
 
+    /// The pipeline of a source, as it is now.
+    fn plan_of(&self, source: &Str) -> Option<watch::Receiver<Arc<PipelinePlan>>> {
+        if let Some(running) = self.inner.sources.lock().get(source) {
+            return Some(running.plan.subscribe());
+        }
+        if !self.inner.is_aside {
+            return None;
+        }
+        let config = self.config();
+        let configured = config.sources.iter().find(|one| one.name == *source)?;
+        Some(watch::channel(pipeline_plan(&config, configured)).1)
+    }
+
+    /// Whether events can be given to the pipeline of a source of this name.
+    pub(super) fn knows(&self, source: &Str) -> bool {
+        self.plan_of(source).is_some()
+    }
+
+    /// Resolves when everything that was accepted a second time from sources that there are is delivered, and at once if the gateway stops. Cancel safe.
+    pub async fn wait_for_aside(&self) {
+        let waits = || {
+            let lanes = self.inner.journal.lanes();
+            lanes
+                .iter()
+                .filter(|lane| lane.pending_from.is_some() && aside_kind(&lane.id).is_some())
+                .any(|lane| self.knows(&lane.id.source().into()))
+        };
+        while waits() && !self.inner.stop.is_cancelled() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Goes on with what was accepted a second time before the last stop, and is not delivered yet.
     pub(super) fn resume_aside(&self) {
         for found in self.inner.journal.lanes() {
             let source = Str::new(found.id.source());
-            let Some((_, name)) = found.id.as_str().split_once('/') else {
-                continue;
-            };
-            let Some((kind, rest)) = name.split_once(':') else {
-                continue;
-            };
-            let Some(kind) = [DEAD_LETTERS, REPLAY].into_iter().find(|one| *one == kind) else {
+            let Some((kind, rest)) = aside_kind(&found.id) else {
                 continue;
             };
             let tenant = Str::new(rest.split('@').next().unwrap_or_default());
@@ -187,6 +215,16 @@ impl Gateway {
             });
         }
     }
+}
+
+/// What kind of lane it is, if events come to it a second time, and the rest of its name.
+fn aside_kind(lane: &LaneId) -> Option<(&'static str, &str)> {
+    let (_, name) = lane.as_str().split_once('/')?;
+    let (kind, rest) = name.split_once(':')?;
+    let kind = [DEAD_LETTERS, REPLAY]
+        .into_iter()
+        .find(|one| *one == kind)?;
+    Some((kind, rest))
 }
 
 /// The entry that says that a letter is in the journal.

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use headgate_sdk::{Batch, DeadLetter, LaneId, batch::wire, http::Mounts, status::Status};
+use headgate_sdk::{http::Mounts, status::Status};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -15,7 +15,7 @@ use crate::{
     claim_check,
     config::{self, Config},
     dead_letters::DeadLetterStore,
-    http::{Listener, Router, Tls},
+    http::{Listener, Tls},
     journal::{self, Journal},
     pipeline::{
         LayerStates,
@@ -47,6 +47,43 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let (gateway, listener) = Self::assemble(config.clone(), true).await?;
+        let inner = &gateway.inner;
+        gateway.expect_paths(&config);
+        if let Some(listener) = listener {
+            let serving = listener.serve(
+                Arc::clone(&inner.router),
+                inner.stop.clone(),
+                inner.abandon.clone(),
+            );
+            *inner.listening.lock() = Some(tokio::spawn(serving));
+        }
+        for source in &config.sources {
+            gateway.start_source(&config, source);
+        }
+        gateway.resume_aside();
+        gateway.bury_removed_sources();
+        gateway.publish_dead_letters();
+        gateway.show_replay_age();
+        Ok(gateway)
+    }
+
+    /// Puts a gateway together that takes nothing in: it neither listens nor runs sources. For what is done again with what it has, while
+    /// no gateway runs.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub async fn start_aside(config: Config) -> Result<Self, StartError> {
+        let (gateway, _) = Self::assemble(config, false).await?;
+        gateway.resume_aside();
+        Ok(gateway)
+    }
+
+    /// Everything but sources, in order; with a bound port if it takes something in.
+    async fn assemble(
+        config: Config,
+        takes_in: bool,
+    ) -> Result<(Self, Option<Listener>), StartError> {
         if config.sinks.len() > SinkSet::MAX {
             return Err(StartError::TooManySinks(config.sinks.len()));
         }
@@ -86,13 +123,13 @@ impl Gateway {
             abandon.clone(),
         )?;
         lanes.follow_journal().await?;
-        bury_removed_sources(&config, &journal, &checkpoints, &dead_letters).await?;
-
         let http = &config.globals.http;
-        let tls = http.tls.clone().map(Tls::load).transpose()?;
-        let listener = Listener::bind(http.listen).await?.with_tls(tls);
-        let router = Arc::new(Router::default());
-        let address = listener.address();
+        let mut listener = None;
+        if takes_in {
+            let tls = http.tls.clone().map(Tls::load).transpose()?;
+            listener = Some(Listener::bind(http.listen).await?.with_tls(tls));
+        }
+        let address = listener.as_ref().map_or(http.listen, Listener::address);
         let gateway = Self {
             inner: Arc::new(Inner {
                 checkpoints,
@@ -102,27 +139,22 @@ impl Gateway {
                 dead_letters,
                 ledger,
                 retrying: tokio::sync::Mutex::default(),
+                replaying: tokio::sync::Mutex::default(),
+                is_aside: !takes_in,
                 blobs,
-                router: Arc::clone(&router),
+                router: Arc::default(),
                 address,
-                config: Mutex::new(config.clone()),
+                config: Mutex::new(config),
                 sources: Mutex::default(),
                 reloading: tokio::sync::Mutex::default(),
-                stop: stop.clone(),
-                abandon: abandon.clone(),
+                stop,
+                abandon,
                 tasks,
                 listening: Mutex::default(),
                 data_dir,
             }),
         };
-        gateway.expect_paths(&config);
-        *gateway.inner.listening.lock() = Some(tokio::spawn(listener.serve(router, stop, abandon)));
-        for source in &config.sources {
-            gateway.start_source(&config, source);
-        }
-        gateway.resume_aside();
-        gateway.show_replay_age();
-        Ok(gateway)
+        Ok((gateway, listener))
     }
 
     /// Paths that must answer 503 and not 404 until their source is there.
@@ -328,68 +360,6 @@ fn start_pumps(
         let way = stack::outlet(&plan, &lane, shard, Priority::default(), stack).service;
         let pump = Pump::new(&name, &log, way, checkpoints.clone())?;
         stack.tasks.spawn(pump.run(stop.clone()));
-    }
-    Ok(())
-}
-
-/// What the journal holds of sources that the configuration no longer has becomes dead letters.
-async fn bury_removed_sources(
-    config: &Config,
-    journal: &Journal,
-    checkpoints: &Checkpoints,
-    dead_letters: &dyn DeadLetterWriter,
-) -> Result<(), StartError> {
-    for lane in journal.lanes() {
-        let exists = config
-            .sources
-            .iter()
-            .any(|source| source.name == lane.id.source());
-        if exists || lane.pending_from.is_none() {
-            continue;
-        }
-        bury(&lane.id, lane.last, journal, checkpoints, dead_letters).await?;
-    }
-    Ok(())
-}
-
-async fn bury(
-    lane: &LaneId,
-    last: u64,
-    journal: &Journal,
-    checkpoints: &Checkpoints,
-    dead_letters: &dyn DeadLetterWriter,
-) -> Result<(), StartError> {
-    let stored = checkpoints
-        .restored(lane)?
-        .and_then(|stored| stored.position?.decode::<u64>().ok());
-    let mut reader = journal.reader(lane, stored.map_or(1, |done| done + 1));
-    let mut buried = 0;
-    while reader.position() <= last {
-        let entries = reader.next(1 << 20).await?;
-        let Some(up_to) = entries.last().map(|entry| entry.sequence) else {
-            break;
-        };
-        let mut batch = Batch::default();
-        for entry in entries {
-            if let Err(error) = wire::decode_events_into(entry.payload, &mut batch) {
-                tracing::error!(%lane, sequence = entry.sequence, %error, "a record of the journal is left out");
-            }
-        }
-        let message = format!(
-            "the source `{}` is no longer configured: configure it again and retry, or discard",
-            lane.source()
-        );
-        let letters = batch
-            .events
-            .into_iter()
-            .map(|event| DeadLetter::new(event, "source", "source removed", message.clone()));
-        let letters: Vec<_> = letters.chain(batch.rejected).collect();
-        buried += letters.len();
-        dead_letters.write(letters).await;
-        journal.release(lane, up_to);
-    }
-    if buried > 0 {
-        tracing::warn!(%lane, events = buried, "events of a source that was removed are now dead letters");
     }
     Ok(())
 }

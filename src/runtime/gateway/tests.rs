@@ -145,15 +145,15 @@ fn choice(replayid: &str) -> Choice {
 
 /// Replays all of it, a few events at a time.
 async fn replay(gateway: &Gateway, way: &ReplayWay, choice: &Choice, dry_run: bool) -> usize {
-    let (mut taken, mut after) = (0, 0);
+    let (mut taken, mut after) = (0, None::<String>);
     loop {
         let part = gateway
-            .replay(way, choice, after, 2, dry_run)
+            .replay(way, choice, after.as_deref(), 2, dry_run)
             .await
             .unwrap();
         taken += part.taken;
         match part.next {
-            Some(next) => after = next,
+            Some(next) => after = Some(next),
             None => return taken,
         }
     }
@@ -209,7 +209,9 @@ async fn what_was_delivered_is_replayed_from_the_log_with_its_id_and_comes_to_an
         to: Some("nowhere".to_owned()),
         topic: None,
     };
-    let refused = gateway.replay(&unknown, &choice("r4"), 0, 1, false).await;
+    let refused = gateway
+        .replay(&unknown, &choice("r4"), None, 1, false)
+        .await;
     assert!(
         refused
             .unwrap_err()

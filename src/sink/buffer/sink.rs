@@ -9,7 +9,7 @@ use crate::{
     runtime::Checkpoints,
     sink::{
         Keeps, LaneSink, Sink, SinkError,
-        kafka::TopicReader,
+        kafka::{LetterTopic, TopicReader},
         log::{EmbeddedLog, LogSink},
     },
 };
@@ -58,6 +58,10 @@ impl Sink for Buffered {
 
     fn topics(&self) -> Option<&TopicReader> {
         self.inner.topics()
+    }
+
+    fn dead_letters(&self) -> Option<&Arc<LetterTopic>> {
+        self.inner.dead_letters()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

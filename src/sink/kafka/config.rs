@@ -49,6 +49,10 @@ pub struct Config {
     /// Which topics are created, and how.
     #[serde(default)]
     pub topics: Topics,
+    /// Whether the compacted topic `{group}.dead-letters` is kept up to date with the dead letters that wait, for whoever wants to see or alert on
+    /// them in Kafka. The letters themselves are in `data_dir`, and nobody waits for the topic. Of several sinks, the first that says so has it.
+    #[serde(default)]
+    pub publish_dead_letters: bool,
     /// Further settings of librdkafka by its own names. What Headgate's promises rest on cannot be set here.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
@@ -71,6 +75,7 @@ impl Config {
             tls: None,
             sasl: None,
             topics: Topics::default(),
+            publish_dead_letters: false,
             settings: BTreeMap::new(),
         }
     }

@@ -25,6 +25,7 @@ mod config;
 mod context;
 mod encode;
 mod error;
+mod letters;
 mod pending;
 mod producer;
 mod reach;
@@ -36,6 +37,7 @@ mod topics;
 mod transaction;
 
 pub use config::{Compression, Config, Mechanism, Mode, Sasl, Tls, Topics};
+pub use letters::{Letter, LetterTopic};
 pub use reach::reach;
 pub use reader::{Found, ReadError, Span, TopicReader};
 pub use sink::KafkaSink;

@@ -15,6 +15,7 @@ use tower::util::BoxService;
 use super::{
     Config, client,
     context::Health,
+    letters::LetterTopic,
     producer::{Producer, Room},
     reader::TopicReader,
     service::LaneToKafka,
@@ -37,6 +38,7 @@ pub struct KafkaSink {
     name: Str,
     shared: Arc<Shared>,
     reader: TopicReader,
+    letters: Option<Arc<LetterTopic>>,
     /// With exactly once.
     shards: Option<Shards>,
     closing: CancellationToken,
@@ -83,6 +85,7 @@ impl KafkaSink {
             name,
             shared,
             reader,
+            letters: None,
             shards: None,
             closing,
         })
@@ -91,7 +94,10 @@ impl KafkaSink {
     /// As a sink of a gateway of `group`, whose own topics are nobody's events.
     #[must_use]
     pub fn of_group(mut self, group: Str) -> Self {
-        self.reader = TopicReader::new(self.shared.config.clone(), group);
+        let config = &self.shared.config;
+        let letters = || Arc::new(LetterTopic::new(Arc::clone(&self.shared), &group));
+        self.letters = config.publish_dead_letters.then(letters);
+        self.reader = TopicReader::new(config.clone(), group);
         self
     }
 
@@ -208,6 +214,10 @@ impl Sink for KafkaSink {
 
     fn status(&self) -> &Status {
         self.shared.health.status()
+    }
+
+    fn dead_letters(&self) -> Option<&Arc<LetterTopic>> {
+        self.letters.as_ref()
     }
 
     fn topics(&self) -> Option<&TopicReader> {

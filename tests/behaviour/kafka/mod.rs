@@ -14,7 +14,7 @@ use headgate::sink::kafka::{Config, KafkaSink};
 use headgate_sdk::status::State;
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
 };
 
@@ -50,20 +50,35 @@ pub(crate) async fn topic(brokers: &str, partitions: i32, settings: &[(&str, &st
     name
 }
 
+/// Whether a topic is in the cluster's list.
+pub(crate) fn exists(brokers: &str, topic: &str) -> bool {
+    let patience = std::time::Duration::from_secs(10);
+    let listed = admin(brokers).inner().fetch_metadata(None, patience);
+    let listed = listed.unwrap();
+    listed.topics().iter().any(|known| known.name() == topic)
+}
+
+/// A setting of a topic.
+pub(crate) async fn setting(brokers: &str, topic: &str, name: &str) -> String {
+    let asked = [&ResourceSpecifier::Topic(topic)];
+    // It answers only as long as it lives.
+    let admin = admin(brokers);
+    let described = admin.describe_configs(asked, &AdminOptions::new());
+    let resource = described.await.unwrap().remove(0).unwrap();
+    let mut entries = resource.entries.into_iter();
+    entries
+        .find(|entry| entry.name == name)
+        .and_then(|entry| entry.value)
+        .unwrap()
+}
+
 /// Deletes a topic, and waits until it is gone.
 pub(crate) async fn delete_topic(brokers: &str, topic: &str) {
     let admin = admin(brokers);
     let results = admin.delete_topics(&[topic], &AdminOptions::new()).await;
     results.unwrap()[0].as_ref().unwrap();
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
-    loop {
-        let listed = admin
-            .inner()
-            .fetch_metadata(None, std::time::Duration::from_secs(10))
-            .unwrap();
-        if listed.topics().iter().all(|known| known.name() != topic) {
-            return;
-        }
+    while exists(brokers, topic) {
         assert!(tokio::time::Instant::now() < deadline, "`{topic}` stays");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
