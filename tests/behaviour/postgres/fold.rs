@@ -1,6 +1,6 @@
 //! Events as a consumer folds them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -47,12 +47,20 @@ pub(super) fn fold(events: &[Value]) -> BTreeMap<String, Rows> {
 
 /// Every id once; changes in the order of the log; transactions in one piece.
 pub(super) fn assert_orderly(events: &[Value]) {
-    let mut ids = HashSet::new();
+    let mut ids = HashMap::new();
     let mut transactions = HashSet::new();
     let (mut sequence, mut transaction) = ("", "");
-    for event in events {
+    for (at, event) in events.iter().enumerate() {
         let id = event["id"].as_str().unwrap();
-        assert!(ids.insert(id), "{id} is in the log twice");
+        if let Some(first) = ids.insert(id, at) {
+            let of = |at: usize| events.get(at).map(|event| &event["id"]);
+            panic!(
+                "{id} is in the log twice, before {:?} and, {} events later, before {:?}",
+                of(first + 1),
+                at - first,
+                of(at + 1)
+            );
+        }
         if event["op"] == "r" {
             continue;
         }
