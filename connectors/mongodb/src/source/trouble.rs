@@ -22,6 +22,8 @@ const SINGLE: u32 = 500;
 /// How long the server may take to send the key of an event that is too large.
 const PATIENCE: Duration = Duration::from_secs(60);
 const NO_KEY: &str = "an event is too large to be sent, and the server did not send its key either";
+const FILTERED: &str = "the next event is larger than a reply of the server may be, and which one it is cannot be asked because the source has a `pipeline`: with a server of 6.0.9 or later it comes in parts; else take `pipeline` away until it is passed";
+const NO_POSITION: &str = "the first event from `start_at` on is larger than a reply of the server may be: set `start_at` behind it, or use a server of 6.0.9 or later, which sends it in parts";
 /// Failures in a row after which the state says so.
 const QUIET_FAILURES: u32 = 1;
 
@@ -97,6 +99,13 @@ impl Engine {
 
     /// The next event is too large for the server to send: reads its key alone, and goes on behind it.
     async fn pass_too_large(&mut self) -> Result<(), SourceError> {
+        // Its stages see no documents in a thin stream: they might let another event pass in its place.
+        if !self.parts.config.pipeline.is_empty() {
+            return Err(SourceError::fatal(FILTERED));
+        }
+        if self.parts.position.is_none() {
+            return Err(SourceError::fatal(NO_POSITION));
+        }
         let start = self.start();
         let pace = Pace {
             wait: Duration::from_secs(1),

@@ -158,6 +158,19 @@ async fn tls_passwords_certificates_and_privileges_are_the_drivers_and_work() {
         run.stop(DEADLINE).await.unwrap();
     }
 
+    // An election in the middle of a login is no wrong password.
+    let admin = Client::with_uri_str(guarded.url("admin:s3cret@", ""))
+        .await
+        .unwrap();
+    let election = doc! {
+        "configureFailPoint": "failCommand",
+        "mode": { "times": 1 },
+        "data": { "failCommands": ["saslStart", "saslContinue"], "errorCode": 91 },
+    };
+    admin.database("admin").run_command(election).await.unwrap();
+    let (stays, message) = ends(&ways[0]).await;
+    assert!(!stays && message.contains("failCommand"), "{message}");
+
     let (stays, message) = ends(&guarded.url("app:wrong@", "")).await;
     assert!(
         stays && message.contains("check user, password"),

@@ -97,6 +97,29 @@ async fn a_server_without_start_after_is_asked_to_resume_after() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_is_too_large_is_never_passed_over_behind_a_pipeline() {
+    let shop = Shop::new().await;
+    let mut filtered = plain();
+    filtered["pipeline"] = json!([{ "$match": { "fullDocument.total": { "$gt": 1 } } }]);
+    let run = shop.start(filtered);
+    shop.is_open().await;
+    let too_large = doc! { "errorCode": 10334 };
+    shop.fail(doc! { "times": 3 }, &["getMore", "aggregate"], too_large)
+        .await;
+    insert(&shop, 0..1).await;
+    let ended = within("stop", run.ended()).await.unwrap_err();
+    assert!(matches!(ended, SourceError::Fatal { .. }), "{ended}");
+    assert!(ended.to_string().contains("`pipeline`"), "{ended}");
+    assert!(
+        shop.world
+            .lanes
+            .sent()
+            .values()
+            .all(|sent| sent.rejected.is_empty())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_is_too_large_becomes_a_dead_letter_and_the_stream_goes_on() {
     let shop = Shop::new().await;
     let run = shop.start(plain());
