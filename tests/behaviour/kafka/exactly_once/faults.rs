@@ -1,7 +1,7 @@
 //! Brokers and coordinators that fail in the middle of transactions.
 
 use headgate::sink::{Outcome, Sink as _};
-use headgate_sdk::{LaneId, config::ByteSize};
+use headgate_sdk::LaneId;
 use rdkafka::{
     mocking::{MockCluster, MockCoordinator},
     types::{RDKafkaApiKey, RDKafkaRespErr as E},
@@ -53,42 +53,6 @@ async fn nothing_is_lost_or_twice_while_the_broker_is_stopped_killed_and_paused(
     sink.close().await;
     let found = read_all(&broker.brokers, &topic, "read_committed");
     assert_eq!(assert_complete(&found, 0..1000), 0);
-}
-
-/// Each batch is a transaction here, and others wait behind the one that fails: written before it comes again, they would take the
-/// lane's checkpoint past it.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_waits_behind_a_failed_transaction_is_not_written_before_it() {
-    let cluster = MockCluster::new(1).unwrap();
-    cluster.create_topic("events", 1, 1).unwrap();
-    let group = group();
-    cluster
-        .create_topic(&format!("{group}.checkpoints"), 1, 1)
-        .unwrap();
-    let brokers = cluster.bootstrap_servers();
-    let place = Place::new(&group);
-    let mut settings = config(&brokers);
-    settings.transactions.bytes = ByteSize::from_bytes(1);
-    let sink = place.sink(settings);
-    place.resumes(&sink, "numbers/").await;
-    let mut way = Way::new(sink.clone(), "numbers/", "events");
-    for round in 0..5 {
-        // Refused, so that nothing of it is in the topic, whoever reads.
-        cluster.request_errors(
-            RDKafkaApiKey::Produce,
-            &[E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED],
-        );
-        let mut outcomes = Vec::new();
-        for n in 0..20 {
-            outcomes.push(send_ten(&mut way, round * 200 + n * 10).await);
-        }
-        for outcome in outcomes {
-            assert!(matches!(durable(outcome).await, Outcome::Durable));
-        }
-    }
-    sink.close().await;
-    let found = read_all(&brokers, "events", "read_uncommitted");
-    assert_complete(&found, 0..1000);
 }
 
 /// The mock shows what was aborted too, so this is about what is sent, in which order, and what the lane hears.
