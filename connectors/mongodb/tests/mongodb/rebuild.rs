@@ -39,7 +39,7 @@ fn remember(
 
 async fn rebuilds(seed: u64, more: serde_json::Value) {
     let rounds = scale(4, 60);
-    let steps = scale(120, 400);
+    let steps = scale(120, 150);
     let shop = Shop::new().await;
     let mut workload = Workload::new(shop.database.clone(), seed);
     for _ in 0..steps {
