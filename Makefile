@@ -43,9 +43,10 @@ ledger:
 	scripts/services with kafka postgres18 -- env HEADGATE_LEDGER_ROUNDS=$(ROUNDS) \
 		cargo test --test behaviour ledger:: -- --nocapture --test-threads 1
 
-# Those of the gateway; each connector has its own (`cargo bench -p headgate-webhook`).
-bench: setup
-	scripts/services with kafka postgres15 -- cargo bench
+# All of them; one alone: `cargo bench -p headgate-webhook`.
+bench:
+	@scripts/setup --test
+	scripts/services with $(SERVICES) -- cargo bench --workspace
 
 services:
 	@scripts/setup --test
