@@ -8,7 +8,7 @@ use super::load::{Judge, entries};
 use super::model::{Config, DEFAULT_PIPELINE, DEFAULT_SINK};
 use super::suggest::{nearest, one_of};
 use super::tree::{Node, Pointer};
-use crate::pipeline::{Step, rate_limit::OnLimit, set::misspelt};
+use crate::pipeline::{Step, set::misspelt};
 use crate::sink::{Kind, config::Buffer, kafka::Delivery};
 
 /// Reports names that point nowhere, things given twice, and what nobody uses.
@@ -253,18 +253,12 @@ pub(super) fn step(judge: &mut Judge<'_>, at: &Pointer, step: &Step) {
                 judge.value(&at.join("validate").join("schema"), message);
             }
         }
+        Step::RateLimit(limit) => {
+            if let Some((key, message)) = limit.contradiction() {
+                judge.value(&at.join("rate_limit").join(key), message);
+            }
+        }
         _ => {}
-    }
-    // A limit that counts by what only the door knows can only reject there.
-    if let Step::RateLimit(limit) = step
-        && limit.per.only_at_the_door()
-        && limit.on_limit != OnLimit::Reject
-    {
-        let message = format!(
-            "`per: {}` is known only when a request arrives, so that nothing can wait by it later; write `on_limit: reject`, or count `per: source` or `per: tenant`",
-            limit.per
-        );
-        judge.value(&at.join("rate_limit").join("on_limit"), message);
     }
 }
 

@@ -241,6 +241,7 @@ pipeline:
   - route: { sinks: [nowhere] }
   - rate_limit: { per: client, limit: 1/s, on_limit: wait }
   - rate_limit: { per: "header:", limit: 1/s }
+  - rate_limit: { types: ["a.*"], limit: 1/s }
   - route: { topic: "{tenantid" }
 pipelines:
   other: []
@@ -254,7 +255,9 @@ pipelines:
         headgate.yaml:9:5: pipeline[1].rate_limit: this step stands behind `route`, which decides last; move it before `route`
         headgate.yaml:9:54: pipeline[1].rate_limit.on_limit: `per: client` is known only when a request arrives, so that nothing can wait by it later; write `on_limit: reject`, or count `per: source` or `per: tenant`
         headgate.yaml:10:24: pipeline[2].rate_limit.per: `header:` is not known here: write `source`, `tenant`, `client` or `header:NAME`
-        headgate.yaml:11:21: pipeline[3].route.topic: `{` is not closed: write `{{` for a brace (at character 1)
+        headgate.yaml:11:5: pipeline[3].rate_limit: this step stands behind `route`, which decides last; move it before `route`
+        headgate.yaml:11:19: pipeline[3].rate_limit.types: the type of an event is known only when its body was read, so that nothing can be rejected at the door by it; write `on_limit: wait` or `on_limit: dead_letter`, or limit all types
+        headgate.yaml:12:21: pipeline[4].route.topic: `{` is not closed: write `{{` for a brace (at character 1)
         ");
 }
 

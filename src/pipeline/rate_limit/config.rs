@@ -6,6 +6,8 @@ use headgate_sdk::config::Rate;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::pipeline::step::Types;
+
 /// Lets so many events through in a time.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -13,6 +15,10 @@ pub struct Config {
     /// A name of its own for figures and dead letters.
     #[serde(default)]
     pub name: Option<String>,
+    /// The event types that it is for; others pass without being counted. With `wait` and `dead_letter` alone: at the door,
+    /// nobody knows the type.
+    #[serde(default)]
+    pub types: Types,
     /// What is counted apart: `source` (default), `tenant`, `client` (its address) or `header:NAME`; `client` and `header:NAME` are
     /// known only at the door, so they limit pushed events alone.
     #[serde(default)]
@@ -22,6 +28,30 @@ pub struct Config {
     /// What happens over the limit.
     #[serde(default)]
     pub on_limit: OnLimit,
+}
+
+impl Config {
+    /// What cannot hold together, by the key to blame and with what to write instead.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<(&'static str, String)> {
+        let rejects = self.on_limit == OnLimit::Reject;
+        if rejects && !self.types.are_all() {
+            return Some((
+                "types",
+                "the type of an event is known only when its body was read, so that nothing can be rejected at the door by it; write `on_limit: wait` or `on_limit: dead_letter`, or limit all types".to_owned(),
+            ));
+        }
+        if !rejects && self.per.only_at_the_door() {
+            return Some((
+                "on_limit",
+                format!(
+                    "`per: {}` is known only when a request arrives, so that nothing can wait by it later; write `on_limit: reject`, or count `per: source` or `per: tenant`",
+                    self.per
+                ),
+            ));
+        }
+        None
+    }
 }
 
 /// What happens over the limit.
@@ -55,8 +85,7 @@ pub enum Per {
 
 impl Per {
     /// Whether it is known only before the body is read.
-    #[must_use]
-    pub fn only_at_the_door(&self) -> bool {
+    fn only_at_the_door(&self) -> bool {
         matches!(self, Self::Client | Self::Header(_))
     }
 }

@@ -49,7 +49,8 @@ impl<S> RateLimit<S> {
     /// How many units to wait for, by key.
     fn due(&self, batch: &PipelineBatch) -> BTreeMap<Str, usize> {
         let mut due = BTreeMap::new();
-        for event in &batch.events {
+        let counted = |event: &&Envelope| self.config.types.includes(&event.event_type);
+        for event in batch.events.iter().filter(counted) {
             *due.entry(self.key(batch, event)).or_insert(0) += 1;
         }
         due
@@ -76,11 +77,12 @@ where
         if !charged_at_the_door {
             if self.config.on_limit == OnLimit::DeadLetter {
                 let lane = batch.lane.source.clone();
-                let (limiter, per_tenant) = (&self.limiter, self.config.per == Per::Tenant);
+                let (limiter, types) = (&self.limiter, &self.config.types);
+                let per_tenant = self.config.per == Per::Tenant;
                 let before = batch.rejected.len();
                 batch.reject(&self.step, |event| {
                     let key = if per_tenant { &event.tenantid } else { &lane };
-                    let over = limiter.charge(key).is_err();
+                    let over = types.includes(&event.event_type) && limiter.charge(key).is_err();
                     over.then(|| {
                         (
                             "rate_limited".into(),

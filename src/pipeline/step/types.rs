@@ -17,6 +17,12 @@ impl Types {
         self.0.is_empty() || self.0.iter().any(|pattern| matches(pattern, event_type))
     }
 
+    /// Whether the step is for every type because none is named.
+    #[must_use]
+    pub fn are_all(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether each type of `other` is one of these.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
