@@ -9,6 +9,8 @@ mod routed;
 mod router;
 mod service;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Config, Matching, Rule, Unmatched};
 pub use hot_keys::HotKeys;
