@@ -27,4 +27,6 @@ pub trait EventStep: Send + Sync + 'static {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
