@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use headgate_sdk::{Data, DeadLetter, Envelope, LaneId, Replay, Timestamp};
+use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq};
 use serde_json::json;
 use tower::{Layer, Service, ServiceExt};
 
@@ -262,4 +263,72 @@ async fn what_was_given_back_or_evicted_stays_so_after_a_restart() {
     )
     .unwrap();
     assert_eq!(state.len(), 1);
+}
+
+/// What a `dedup` does, said with a list: (key, id, second) in the order in which they were set.
+struct Model {
+    window: i64,
+    max_entries: usize,
+    set: Vec<(u8, u8, i64)>,
+}
+
+impl Model {
+    fn passes(&mut self, now: i64, key: u8, id: u8) -> bool {
+        self.set.retain(|(_, _, at)| at + self.window >= now);
+        if let Some((_, setter, _)) = self.set.iter().find(|(known, _, _)| *known == key) {
+            return *setter == id;
+        }
+        self.set.push((key, id, now));
+        if self.set.len() > self.max_entries {
+            self.set.remove(0);
+        }
+        true
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Few keys, seconds and places, so that the window's end and the bound are met again and again. An event has one key.
+    #[test]
+    fn the_window_and_the_bound_are_those_of_the_model(
+        window in 1_i64..6,
+        max_entries in 1_usize..5,
+        events in proptest::collection::vec((0_i64..3, 0_u8..6, 0_u8..3, proptest::bool::weighted(0.1)), 0..60),
+    ) {
+        let config = config(json!({"window": format!("{window}s"), "max_entries": max_entries}));
+        let states = LayerStates::default();
+        let layer = DedupLayer::new(&config, "dedup", &states, "default/dedup");
+        let step = layer.step();
+        let mut model = Model { window, max_entries, set: Vec::new() };
+        let mut now = 0;
+        for (later, key, which, dies) in events {
+            now += later;
+            let id = key * 3 + which;
+            let passed = passes(&step, now, &[(&id.to_string(), &key.to_string())]);
+            let expected = model.passes(now, key, id);
+            prop_assert_eq!(passed.len(), usize::from(expected), "key {} of {} at {}", key, id, now);
+            prop_assert!(layer.state.len() <= max_entries);
+            if expected && dies {
+                let letter = DeadLetter::new(event(&id.to_string(), "urn:a", "{}"), "validate", "no", "no");
+                states.dead_lettered(&[letter]);
+                model.set.retain(|(_, setter, _)| *setter != id);
+                now += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn events_without_a_key_are_counted() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let figures = recorder.handle();
+    metrics::with_local_recorder(&recorder, || {
+        let step = step(&config(json!({})));
+        let pairs = [("1", "null"), ("2", "\"x\""), ("3", "null")];
+        assert_eq!(passes(&step, 0, &pairs), ["1", "2", "3"]);
+    });
+    let figures = figures.render();
+    let counted = "headgate_dedup_events_without_key_total{step=\"dedup\"} 2";
+    assert!(figures.lines().any(|line| line == counted), "{figures}");
 }
