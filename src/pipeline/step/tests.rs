@@ -259,6 +259,32 @@ fn max_age_sets_expiry_and_flags_or_rejects() {
 }
 
 #[test]
+fn stale_events_are_counted_whatever_becomes_of_them() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let figures = recorder.handle();
+    let mut fresh = event("a.v1", "{}");
+    fresh.time = Timestamp::MAX;
+    metrics::with_local_recorder(&recorder, || {
+        for on_stale in ["flag", "dead_letter", "drop"] {
+            let config = json!({"max_age": {"age": "1s", "on_stale": on_stale, "name": on_stale}});
+            apply(
+                config,
+                vec![event("a.v1", "{}"), fresh.clone(), event("b.v1", "{}")],
+            );
+        }
+    });
+    let figures = figures.render();
+    for on_stale in ["flag", "dead_letter", "drop"] {
+        for event_type in ["a.v1", "b.v1"] {
+            let counted = format!(
+                "headgate_pipeline_stale_events_total{{step=\"{on_stale}\",type=\"{event_type}\"}} 1"
+            );
+            assert!(figures.lines().any(|line| line == counted), "{figures}");
+        }
+    }
+}
+
+#[test]
 fn a_chain_that_comes_back_too_often_is_a_loop() {
     let events = [None, Some(3), Some(4)].map(|hop| {
         let mut event = event("a.v1", "{}");
