@@ -1,6 +1,7 @@
 //! Whole stacks against scripted sinks.
 
 mod buffer;
+mod loops;
 mod outage;
 mod readiness;
 pub(crate) mod scripted;

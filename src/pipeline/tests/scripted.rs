@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::future::{BoxFuture, Ready, ready};
-use headgate_sdk::{DeadLetter, LaneId, Str, status::Status};
+use headgate_sdk::{DeadLetter, Envelope, LaneId, Str, status::Status};
 use parking_lot::Mutex;
 use tokio::{
     sync::{oneshot, watch},
@@ -40,6 +40,7 @@ pub(crate) enum Script {
 pub(crate) struct Written {
     pub(crate) id: Str,
     pub(crate) topic: Str,
+    pub(crate) envelope: Envelope,
 }
 
 /// A batch that the sink was given.
@@ -185,6 +186,7 @@ impl Inner {
                 self.written.lock().push(Written {
                     id: record.envelope.id.clone(),
                     topic: record.topic.clone(),
+                    envelope: record.envelope.clone(),
                 });
             }
         }
