@@ -25,7 +25,7 @@ impl Buffered {
     #[must_use]
     pub fn new(inner: Arc<dyn Sink>, log: Arc<EmbeddedLog>) -> Self {
         Self {
-            log: LogSink::new(inner.name().clone(), log),
+            log: LogSink::buffer(inner.name().clone(), log),
             inner,
         }
     }

@@ -22,6 +22,7 @@ use rdkafka::{
 };
 
 use super::error;
+use crate::sink::SinkBatch;
 
 /// The context of one producer. Its callbacks run on that producer's polling thread.
 pub(super) struct Context<R> {
@@ -72,6 +73,18 @@ impl Health {
 
     pub(super) fn name(&self) -> &Str {
         &self.name
+    }
+
+    /// Counts what Kafka has of a batch.
+    pub(super) fn sent(&self, batch: &SinkBatch, rejected: usize) {
+        let labels = [("sink", self.name.to_string())];
+        let records = &batch.records;
+        metrics::counter!("headgate_sink_sent_events_total", &labels)
+            .increment((records.len() - rejected) as u64);
+        let bytes = records
+            .iter()
+            .map(|record| record.envelope.data.len() as u64);
+        metrics::counter!("headgate_sink_sent_bytes_total", &labels).increment(bytes.sum());
     }
 
     pub(super) fn status(&self) -> &Status {

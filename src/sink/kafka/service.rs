@@ -98,7 +98,7 @@ impl Delivery {
                 Ok(Report { failures, landed }) => {
                     self.batch.landed.add(&landed);
                     match failures.is_empty() {
-                        true => settled(rejections),
+                        true => self.sent(rejections),
                         false => self.judge(&producer, failures, rejections).await,
                     }
                 }
@@ -142,7 +142,7 @@ impl Delivery {
             }
         }
         let Some(Failure { index, code }) = retry else {
-            return settled(rejections);
+            return self.sent(rejections);
         };
         if Meaning::of(code) == Meaning::Fatal || producer.is_fatal() {
             self.shared.replace(producer);
@@ -150,6 +150,11 @@ impl Delivery {
         let message = explain(code, &self.batch.records[index].topic);
         self.shared.health.troubled(message.clone());
         Outcome::Retriable(SinkError::new(message))
+    }
+
+    fn sent(&self, rejections: Vec<Rejection>) -> Outcome {
+        self.shared.health.sent(&self.batch, rejections.len());
+        settled(rejections)
     }
 
     /// Sends a record of a request that was refused for its size, or for another record in it, again, in a request of its own.

@@ -22,6 +22,8 @@ pub struct LogSink {
     name: Str,
     log: Arc<EmbeddedLog>,
     status: Status,
+    /// Which figures count events and bytes.
+    counts: [&'static str; 2],
 }
 
 impl LogSink {
@@ -30,7 +32,27 @@ impl LogSink {
     pub fn new(name: Str, log: Arc<EmbeddedLog>) -> Self {
         let status = Status::default();
         status.set(State::Ready);
-        Self { name, log, status }
+        Self {
+            name,
+            log,
+            status,
+            counts: [
+                "headgate_sink_sent_events_total",
+                "headgate_sink_sent_bytes_total",
+            ],
+        }
+    }
+
+    /// The buffer in front of the sink of this name, which counts by itself what it has sent.
+    #[must_use]
+    pub fn buffer(name: Str, log: Arc<EmbeddedLog>) -> Self {
+        Self {
+            counts: [
+                "headgate_sink_buffered_events_total",
+                "headgate_sink_buffered_bytes_total",
+            ],
+            ..Self::new(name, log)
+        }
     }
 }
 
@@ -70,7 +92,7 @@ impl Sink for LogSink {
     }
 
     fn open_lane(&self, lane: &LaneId, _shard: u32) -> LaneSink {
-        let figures = Figures::new(&self.name);
+        let figures = Figures::new(&self.name, self.counts);
         BoxService::new(LogLane {
             lane: lane.clone(),
             log: self.log.clone(),
@@ -103,11 +125,11 @@ struct Figures {
 }
 
 impl Figures {
-    fn new(sink: &Str) -> Self {
+    fn new(sink: &Str, [events, bytes]: [&'static str; 2]) -> Self {
         let labels = [("sink", sink.to_string())];
         Self {
-            events: metrics::counter!("headgate_sink_sent_events_total", &labels),
-            bytes: metrics::counter!("headgate_sink_sent_bytes_total", &labels),
+            events: metrics::counter!(events, &labels),
+            bytes: metrics::counter!(bytes, &labels),
         }
     }
 }

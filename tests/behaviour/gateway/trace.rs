@@ -137,10 +137,28 @@ async fn is_told_where_it_is(sink: &str) {
     );
     assert!(text.contains(&expected), "{text}");
 
+    until_sent(&running, 2 * EVENTS + 1).await;
+
     // With no gateway running.
     assert!(running.stop().success());
     let told = trace(&place, &[&id], found).await;
     assert_is_at(&told, hooks[1]);
+}
+
+/// The sink's figure says how many events Kafka has.
+async fn until_sent(running: &Running, events: usize) {
+    let asked = Instant::now();
+    let expected = format!("headgate_sink_sent_events_total{{sink=\"main\"}} {events}");
+    loop {
+        let mut client = Client::connect(running.admin).await.unwrap();
+        let (_, text) = client.get("/metrics").await.unwrap();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        if text.lines().any(|line| line == expected) {
+            return;
+        }
+        assert!(asked.elapsed() < DEADLINE, "{text}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

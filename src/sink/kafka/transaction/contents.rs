@@ -15,7 +15,10 @@ use super::{
 };
 use crate::sink::{
     Checkpoint, Landed, Outcome, Rejection, SinkBatch, SinkError,
-    kafka::error::{Meaning, explain},
+    kafka::{
+        context::Health,
+        error::{Meaning, explain},
+    },
 };
 
 /// A batch and whoever waits for its outcome.
@@ -179,7 +182,7 @@ impl Transaction {
     }
 
     /// It is committed: everybody hears it.
-    pub(super) fn settle(mut self) {
+    pub(super) fn settle(mut self, health: &Health) {
         for (job, landed) in self.jobs.iter().zip(&self.landed) {
             job.batch.landed.add(landed);
         }
@@ -192,6 +195,7 @@ impl Transaction {
             });
             self.rejected = after;
             let rejections: Vec<_> = later.into_values().collect();
+            health.sent(&job.batch, rejections.len());
             let outcome = if rejections.is_empty() {
                 Outcome::Durable
             } else {

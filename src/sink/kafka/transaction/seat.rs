@@ -64,7 +64,7 @@ impl Worker {
         let restored = self.read(mark)?;
         if let Some((transaction, offset)) = self.unknown.take() {
             if restored.has(offset) {
-                transaction.settle();
+                transaction.settle(&self.shared.health);
             } else {
                 let error = SinkError::new("the transaction was not committed");
                 self.fail(transaction, &error);

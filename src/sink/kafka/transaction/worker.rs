@@ -134,7 +134,7 @@ impl Worker {
                 if transaction.has_rejected() {
                     self.shared.health.status().clear(&self.unburied());
                 }
-                transaction.settle();
+                transaction.settle(&self.shared.health);
                 self.shared.health.well();
                 Ok(())
             }
