@@ -102,6 +102,13 @@ pub fn delete(file: Published<'_>) -> io::Result<Shelved> {
     Ok(Shelved::Deleted)
 }
 
+/// Whether the name is one that only a file has which is being deleted, or was when a crash came.
+#[must_use]
+pub fn may_be_left_over(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    name.starts_with(DELETE_PREFIX.as_bytes())
+}
+
 /// Puts a file that a crash left behind while it was being deleted back under its name, where it is found like any other: if it is the
 /// version that was published it is deleted then, and if not it is new. Answers where it lies, or nothing if `path` is no such file.
 ///

@@ -62,9 +62,12 @@ pub struct FailedFile {
 impl Figures {
     /// Counts one `f/` entry.
     pub fn add_entry(&mut self, key: &str, value: &Bytes) {
-        let Some(entry) = ledger::get::<FileEntry>(value) else {
-            return;
-        };
+        if let Some(entry) = ledger::get::<FileEntry>(value) {
+            self.add_file(key, entry);
+        }
+    }
+
+    fn add_file(&mut self, key: &str, entry: FileEntry) {
         let path = key.strip_prefix("f/").unwrap_or(key);
         self.add(entry.state, path, entry.since);
         self.duplicates += u64::from(entry.duplicate);
@@ -158,18 +161,13 @@ async fn count(lanes: &[Lane], leave: bool, figures: &mut Figures) -> Result<(),
 /// to be put away.
 fn add_present(mut figures: Figures, page: &[(Str, Bytes)]) -> Figures {
     for (key, value) in page {
-        match ledger::get::<FileEntry>(value) {
-            Some(entry) if entry.state == FileState::Acknowledged && !lies_there(key) => {
-                let gone = FileEntry {
-                    state: FileState::Gone,
-                    ..entry
-                };
-                if let Some(value) = ledger::put(key.clone(), &gone).value {
-                    figures.add_entry(key, &value);
-                }
-            }
-            _ => figures.add_entry(key, value),
+        let Some(mut entry) = ledger::get::<FileEntry>(value) else {
+            continue;
+        };
+        if entry.state == FileState::Acknowledged && !lies_there(key) {
+            entry.state = FileState::Gone;
         }
+        figures.add_file(key, entry);
     }
     figures
 }

@@ -309,6 +309,10 @@ impl Scan {
         let walk::Met::File(path, stamp) = met else {
             return met;
         };
+        // Nearly every file is asked this in every scan.
+        if !afterwards::may_be_left_over(&path) {
+            return walk::Met::File(path, stamp);
+        }
         let found = afterwards::restore(&self.root.join(&path)).and_then(|restored| {
             let Some(restored) = restored else {
                 return Ok((path.clone(), stamp));
