@@ -1,10 +1,9 @@
 //! Dead letters as the API shows them, with or without a gateway running.
 
-use headgate_sdk::Timestamp;
 use headgate_sdk::envelope::json;
 
 use super::api::{DeadLetter, DeadLetterQuery, DeadLettersDone};
-use super::gateway::GatewayError;
+use super::gateway::{GatewayError, instant};
 use crate::dead_letters::{DeadLetterStore, Filter, Kept, Resolution};
 
 /// The most that one request works on.
@@ -82,14 +81,6 @@ pub(super) fn next(query: &DeadLetterQuery, found: &[Kept]) -> Option<u64> {
 
 pub(super) fn failed(error: impl std::fmt::Display) -> GatewayError {
     GatewayError::Failed(error.to_string())
-}
-
-fn instant(text: &str) -> Result<Timestamp, GatewayError> {
-    text.parse().map_err(|_| {
-        GatewayError::Invalid(format!(
-            "`{text}` is no instant: write one like 2026-01-31T08:00:00Z"
-        ))
-    })
 }
 
 pub(super) fn shown(kept: &Kept, with_event: bool) -> DeadLetter {

@@ -2,6 +2,7 @@
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use headgate_sdk::Timestamp;
 use serde_json::Value;
 
 use super::api::{
@@ -147,4 +148,13 @@ pub enum GatewayError {
     /// It was tried and failed; says what to do.
     #[error("{0}")]
     Failed(String),
+}
+
+/// An instant of a query.
+pub(crate) fn instant(text: &str) -> Result<Timestamp, GatewayError> {
+    text.parse().map_err(|_| {
+        GatewayError::Invalid(format!(
+            "`{text}` is no instant: write one like 2026-01-31T08:00:00Z"
+        ))
+    })
 }

@@ -31,6 +31,7 @@ pub use api::{
     TraceReceived, TraceRun,
 };
 pub use client::Client;
+pub(crate) use gateway::instant;
 pub use gateway::{Answer, Gateway, GatewayError, LetterAction, LogLines, SourceAction};
 pub use offline::Offline;
 pub use openapi::openapi;

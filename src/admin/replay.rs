@@ -1,9 +1,9 @@
 //! Replays as the API asks for them.
 
-use headgate_sdk::{Str, Timestamp};
+use headgate_sdk::Str;
 
 use super::api::{ReplayDone, ReplayFrom, ReplayQuery};
-use super::gateway::GatewayError;
+use super::gateway::{GatewayError, instant};
 use crate::replay::{Choice, ReplayError};
 use crate::runtime::{ReplayFailure, ReplayWay};
 
@@ -83,12 +83,4 @@ pub(super) fn done(replayed: crate::runtime::Replayed) -> ReplayDone {
         refused: replayed.refused,
         next: replayed.next,
     }
-}
-
-fn instant(text: &str) -> Result<Timestamp, GatewayError> {
-    text.parse().map_err(|_| {
-        GatewayError::Invalid(format!(
-            "`{text}` is no instant: write one like 2026-01-31T08:00:00Z"
-        ))
-    })
 }

@@ -6,7 +6,7 @@ use super::api::{
     Trace, TraceDelivered, TracePositions, TraceQuery, TraceReceived, TraceRun, TraceStretch,
 };
 use super::dead_letters;
-use super::gateway::GatewayError;
+use super::gateway::{GatewayError, instant};
 use crate::trace::{self, Place, Places, Run};
 
 /// What is known about the event of this id.
@@ -101,12 +101,4 @@ fn run(run: &Run) -> TraceRun {
             })
             .collect(),
     }
-}
-
-fn instant(text: &str) -> Result<Timestamp, GatewayError> {
-    text.parse().map_err(|_| {
-        GatewayError::Invalid(format!(
-            "`{text}` is no instant: write one like 2026-01-31T08:00:00Z"
-        ))
-    })
 }

@@ -17,6 +17,7 @@ pub mod kafka;
 mod landed;
 pub mod log;
 mod open;
+mod sent;
 pub mod stdout;
 
 pub use accepted::{Accepted, Outcome, Rejection, SinkError};
@@ -25,6 +26,7 @@ pub use check::check;
 pub use config::{Common, Kind};
 pub use landed::{Extent, Landed, Notes};
 pub use open::open;
+pub use sent::Sent;
 
 use std::sync::Arc;
 

@@ -96,8 +96,7 @@ pub(crate) fn code(error: &Error) -> Option<i32> {
         // A login that an election interrupted is no wrong password: what the server said stands behind the driver's own words.
         ErrorKind::Authentication { .. } => {
             let source = std::error::Error::source(error)?;
-            let boxed = source.downcast_ref::<Box<Error>>().map(|boxed| &**boxed);
-            code(source.downcast_ref::<Error>().or(boxed)?)
+            code(source.downcast_ref::<Box<Error>>()?)
         }
         _ => None,
     }

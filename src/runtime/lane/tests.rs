@@ -354,16 +354,27 @@ async fn a_batch_that_needs_all_the_room_gets_it_and_overtakes_nothing() {
             }
         }
         assert_eq!(sink.calls().len(), 1);
-        for taken in 1..3 {
-            sink.wait_for_calls(taken).await;
-            sink.let_go_of_one();
+        let all_durable = async {
+            let last = sending.await.unwrap();
+            lane.progress().reached(last).await.unwrap();
+        };
+        let letting_go = async {
+            for taken in 1.. {
+                sink.wait_for_calls(taken).await;
+                sink.let_go_of_one();
+            }
+        };
+        tokio::select! {
+            () = all_durable => {}
+            () = letting_go => {}
         }
-        sink.wait_for_calls(3).await;
-        sink.let_go_of_one();
-        let last = sending.await.unwrap();
-        lane.progress().reached(last).await.unwrap();
         let numbers: Vec<_> = sink.calls().iter().map(|call| call.number).collect();
-        assert_eq!(numbers, [1, 2, 3], "{replay:?}");
+        // What the journal holds may come together, as far as a batch goes.
+        let expected: &[u64] = match (replay, numbers.len()) {
+            (Replay::FromJournal, 2) => &[1, 3],
+            _ => &[1, 2, 3],
+        };
+        assert_eq!(numbers, expected, "{replay:?}");
         rig.crash().await;
     }
 }

@@ -22,7 +22,7 @@ use rdkafka::{
 };
 
 use super::error;
-use crate::sink::SinkBatch;
+use crate::sink::{Rejection, Sent, SinkBatch};
 
 /// The context of one producer. Its callbacks run on that producer's polling thread.
 pub(super) struct Context<R> {
@@ -53,6 +53,7 @@ pub(super) struct Health {
     name: Str,
     status: Status,
     /// Whether the status shows a trouble; spares the hot path the lock.
+    sent: Sent,
     troubled: AtomicBool,
     /// Shards that are stopped until a person acts, with the reason. They show for as long as the process runs.
     held: Mutex<BTreeMap<Str, String>>,
@@ -63,6 +64,7 @@ pub(super) struct Health {
 impl Health {
     pub(super) fn new(name: Str, status: Status) -> Self {
         Self {
+            sent: Sent::new(&name),
             name,
             status,
             troubled: AtomicBool::new(true),
@@ -76,15 +78,8 @@ impl Health {
     }
 
     /// Counts what Kafka has of a batch.
-    pub(super) fn sent(&self, batch: &SinkBatch, rejected: usize) {
-        let labels = [("sink", self.name.to_string())];
-        let records = &batch.records;
-        metrics::counter!("headgate_sink_sent_events_total", &labels)
-            .increment((records.len() - rejected) as u64);
-        let bytes = records
-            .iter()
-            .map(|record| record.envelope.data.len() as u64);
-        metrics::counter!("headgate_sink_sent_bytes_total", &labels).increment(bytes.sum());
+    pub(super) fn sent(&self, batch: &SinkBatch, rejections: &[Rejection]) {
+        self.sent.add(batch, rejections);
     }
 
     pub(super) fn status(&self) -> &Status {

@@ -153,7 +153,7 @@ impl Delivery {
     }
 
     fn sent(&self, rejections: Vec<Rejection>) -> Outcome {
-        self.shared.health.sent(&self.batch, rejections.len());
+        self.shared.health.sent(&self.batch, &rejections);
         settled(rejections)
     }
 

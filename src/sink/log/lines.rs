@@ -11,7 +11,7 @@ use headgate_sdk::{Str, Timestamp};
 use super::reader::{LogReader, Start};
 use super::record::Logged;
 use super::{EmbeddedLog, LogError};
-use crate::admin::{GatewayError, LogLines, LogQuery};
+use crate::admin::{GatewayError, LogLines, LogQuery, instant};
 use crate::segment::Sequence;
 
 /// How much is read at once.
@@ -23,7 +23,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// A query that names no place to begin, and does not follow, begins at the oldest event. A group's cursor moves past a line
 /// once the line after it was asked for, so that a reader that is cut off gets its last lines again.
 pub fn lines(log: &Arc<EmbeddedLog>, query: &LogQuery) -> Result<LogLines, GatewayError> {
-    let since = query.since.as_deref().map(parse_instant).transpose()?;
+    let since = query.since.as_deref().map(instant).transpose()?;
     let group = query.group.as_deref().map(Str::new);
     let start = match (&group, query.after, since) {
         (Some(group), None, _) => Start::Group(group.clone()),
@@ -54,14 +54,6 @@ pub fn lines(log: &Arc<EmbeddedLog>, query: &LogQuery) -> Result<LogLines, Gatew
         Some((line, tail))
     })
     .boxed())
-}
-
-fn parse_instant(text: &str) -> Result<Timestamp, GatewayError> {
-    text.parse().map_err(|_| {
-        GatewayError::Invalid(format!(
-            "`{text}` is no instant: write one like 2026-01-31T08:00:00Z"
-        ))
-    })
 }
 
 struct Tail {

@@ -14,7 +14,7 @@ use super::store::Encoded;
 use crate::runtime::Checkpoints;
 use crate::segment::SegmentError;
 use crate::sink::{
-    Accepted, Keeps, Landed, LaneSink, Outcome, Rejection, Sink, SinkBatch, SinkError,
+    Accepted, Keeps, Landed, LaneSink, Outcome, Rejection, Sent, Sink, SinkBatch, SinkError,
 };
 
 /// Writes to an [`EmbeddedLog`].
@@ -22,8 +22,7 @@ pub struct LogSink {
     name: Str,
     log: Arc<EmbeddedLog>,
     status: Status,
-    /// Which figures count events and bytes.
-    counts: [&'static str; 2],
+    sent: Sent,
 }
 
 impl LogSink {
@@ -32,14 +31,12 @@ impl LogSink {
     pub fn new(name: Str, log: Arc<EmbeddedLog>) -> Self {
         let status = Status::default();
         status.set(State::Ready);
+        let sent = Sent::new(&name);
         Self {
             name,
             log,
             status,
-            counts: [
-                "headgate_sink_sent_events_total",
-                "headgate_sink_sent_bytes_total",
-            ],
+            sent,
         }
     }
 
@@ -47,10 +44,7 @@ impl LogSink {
     #[must_use]
     pub fn buffer(name: Str, log: Arc<EmbeddedLog>) -> Self {
         Self {
-            counts: [
-                "headgate_sink_buffered_events_total",
-                "headgate_sink_buffered_bytes_total",
-            ],
+            sent: Sent::buffered(&name),
             ..Self::new(name, log)
         }
     }
@@ -92,12 +86,11 @@ impl Sink for LogSink {
     }
 
     fn open_lane(&self, lane: &LaneId, _shard: u32) -> LaneSink {
-        let figures = Figures::new(&self.name, self.counts);
         BoxService::new(LogLane {
             lane: lane.clone(),
             log: self.log.clone(),
             status: self.status.clone(),
-            figures,
+            sent: self.sent.clone(),
         })
     }
 
@@ -118,28 +111,12 @@ impl Sink for LogSink {
     }
 }
 
-#[derive(Clone)]
-struct Figures {
-    events: metrics::Counter,
-    bytes: metrics::Counter,
-}
-
-impl Figures {
-    fn new(sink: &Str, [events, bytes]: [&'static str; 2]) -> Self {
-        let labels = [("sink", sink.to_string())];
-        Self {
-            events: metrics::counter!(events, &labels),
-            bytes: metrics::counter!(bytes, &labels),
-        }
-    }
-}
-
 /// A lane's way into the log.
 struct LogLane {
     lane: LaneId,
     log: Arc<EmbeddedLog>,
     status: Status,
-    figures: Figures,
+    sent: Sent,
 }
 
 impl Service<Arc<SinkBatch>> for LogLane {
@@ -153,7 +130,7 @@ impl Service<Arc<SinkBatch>> for LogLane {
 
     fn call(&mut self, batch: Arc<SinkBatch>) -> Self::Future {
         let encoded = Encoded::new(&self.lane, &batch.records, batch.checkpoint.as_ref());
-        let (log, status, figures) = (self.log.clone(), self.status.clone(), self.figures.clone());
+        let (log, status, sent) = (self.log.clone(), self.status.clone(), self.sent.clone());
         Box::pin(async move {
             let encoded = match encoded {
                 Ok(encoded) => encoded,
@@ -173,13 +150,7 @@ impl Service<Arc<SinkBatch>> for LogLane {
                         let mut landed = Landed::default();
                         landed.add_log(&positions);
                         batch.landed.add(&landed);
-                        figures.events.increment(batch.records.len() as u64);
-                        let bytes = batch
-                            .records
-                            .iter()
-                            .map(|record| record.envelope.data.len() as u64)
-                            .sum();
-                        figures.bytes.increment(bytes);
+                        sent.add(&batch, &[]);
                         if !matches!(status.get(), State::Ready) {
                             status.set(State::Ready);
                         }

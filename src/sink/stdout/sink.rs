@@ -13,7 +13,7 @@ use tower::Service;
 use tower::util::BoxService;
 
 use crate::runtime::Checkpoints;
-use crate::sink::{Accepted, Keeps, LaneSink, Outcome, Sink, SinkBatch, SinkError};
+use crate::sink::{Accepted, Keeps, LaneSink, Outcome, Sent, Sink, SinkBatch, SinkError};
 
 /// Where the lines go.
 type Output = Arc<Mutex<dyn Write + Send>>;
@@ -60,15 +60,10 @@ impl Sink for StdoutSink {
     }
 
     fn open_lane(&self, _lane: &LaneId, _shard: u32) -> LaneSink {
-        let events =
-            metrics::counter!("headgate_sink_sent_events_total", "sink" => self.name.to_string());
-        let bytes =
-            metrics::counter!("headgate_sink_sent_bytes_total", "sink" => self.name.to_string());
         BoxService::new(StdoutLane {
             output: self.output.clone(),
             status: self.status.clone(),
-            events,
-            bytes,
+            sent: Sent::new(&self.name),
         })
     }
 
@@ -84,8 +79,7 @@ impl Sink for StdoutSink {
 struct StdoutLane {
     output: Output,
     status: Status,
-    events: metrics::Counter,
-    bytes: metrics::Counter,
+    sent: Sent,
 }
 
 impl Service<Arc<SinkBatch>> for StdoutLane {
@@ -105,9 +99,7 @@ impl Service<Arc<SinkBatch>> for StdoutLane {
             lines.push(b'\n');
         }
         let output = self.output.clone();
-        let (events, count) = (self.events.clone(), batch.records.len() as u64);
-        let (bytes, size) = (self.bytes.clone(), lines.len() as u64);
-        let status = self.status.clone();
+        let (sent, status) = (self.sent.clone(), self.status.clone());
         Box::pin(async move {
             // Whoever reads may be slow, so this must not hold a worker thread; it is awaited here to keep order.
             let written = tokio::task::spawn_blocking(move || {
@@ -119,8 +111,7 @@ impl Service<Arc<SinkBatch>> for StdoutLane {
             let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
             Ok(Accepted::known(match written {
                 Ok(()) => {
-                    events.increment(count);
-                    bytes.increment(size);
+                    sent.add(&batch, &[]);
                     Outcome::Durable
                 }
                 Err(error) => {

@@ -195,7 +195,7 @@ impl Transaction {
             });
             self.rejected = after;
             let rejections: Vec<_> = later.into_values().collect();
-            health.sent(&job.batch, rejections.len());
+            health.sent(&job.batch, &rejections);
             let outcome = if rejections.is_empty() {
                 Outcome::Durable
             } else {
