@@ -166,9 +166,17 @@ pub(super) struct Distributor {
     pub(super) recent: Option<Arc<LaneState>>,
 }
 
+/// Whether `frame` has records of more than one lane.
+fn is_shared(frame: &Frame) -> bool {
+    let mut lanes = frame.records().filter_map(decode).map(|(lane, _)| lane);
+    let first = lanes.next();
+    lanes.any(|lane| Some(&lane) != first.as_ref())
+}
+
 impl Observer for Distributor {
     fn committed(&mut self, frame: &Frame) {
         let mut woken: Vec<Arc<LaneState>> = Vec::new();
+        let is_shared = is_shared(frame);
         for record in frame.records() {
             let Some((lane, mut entry)) = decode(record) else {
                 continue;
@@ -186,7 +194,7 @@ impl Observer for Distributor {
                 if marks.follows {
                     if marks.queued_bytes + entry.weight() <= self.queue_bytes {
                         marks.queued_bytes += entry.weight();
-                        if entry.payload.len() < frame.weight() / 4 {
+                        if is_shared && entry.payload.len() < frame.weight() / 4 {
                             // A queue that is bounded must not keep whole frames for a small part of each.
                             entry.payload = Bytes::copy_from_slice(&entry.payload);
                         }

@@ -103,6 +103,8 @@ impl Journal {
             max_group_bytes: defaults
                 .max_group_bytes
                 .min(config.segment_bytes as usize / 2),
+            // What lanes wait for is in their queues.
+            tail_bytes: 0,
             ..defaults
         };
         let (log, report) = SegmentLog::open_with(dir, options, files, distributor)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
@@ -60,6 +61,8 @@ pub(super) struct Pending {
     pub(super) segments_left: u64,
     /// The size of the last frame, a good guess for the next.
     pub(super) usual_bytes: usize,
+    /// The memory of a group that nobody needs any more.
+    pub(super) spare: Vec<u8>,
     /// The next group begins at least here.
     pub(super) skip_to: Sequence,
     /// Records up to here may go.
@@ -88,6 +91,7 @@ impl Pending {
             open_left: 0,
             segments_left: 0,
             usual_bytes: 0,
+            spare: Vec::new(),
             skip_to: 0,
             released: 0,
             must_recycle: false,
@@ -115,7 +119,7 @@ impl Pending {
             self.open_left = options.capacity();
         }
         if joined.is_none() {
-            let frame = FrameBuilder::with_capacity(self.usual_bytes);
+            let frame = FrameBuilder::new(std::mem::take(&mut self.spare), self.usual_bytes);
             self.groups.push_back(Gathering {
                 frame,
                 group: Arc::default(),
@@ -359,7 +363,16 @@ impl<O: Observer> Committer<O> {
         self.shared
             .durable
             .send_modify(|durable| durable.next = place.next);
+        self.reuse(encoded);
         Ok(first)
+    }
+
+    /// Keeps a group's memory for another one, unless a reader has it.
+    fn reuse(&self, mut encoded: Bytes) {
+        if encoded.is_unique() && encoded.len() <= self.shared.options.max_group_bytes {
+            encoded.clear();
+            self.shared.pending.lock().spare = Vec::from(encoded);
+        }
     }
 
     /// Begins a new segment.

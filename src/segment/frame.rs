@@ -140,8 +140,10 @@ pub(super) struct FrameBuilder {
 }
 
 impl FrameBuilder {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
-        let mut buffer = Vec::with_capacity(bytes.max(FRAME_HEADER_BYTES));
+    /// One in `buffer`'s memory, grown to `bytes`.
+    pub(super) fn new(mut buffer: Vec<u8>, bytes: usize) -> Self {
+        buffer.clear();
+        buffer.reserve(bytes.max(FRAME_HEADER_BYTES));
         buffer.resize(FRAME_HEADER_BYTES, 0);
         Self { buffer, count: 0 }
     }

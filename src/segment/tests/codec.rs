@@ -7,7 +7,7 @@ use crate::segment::frame::{Decoded, FrameBuilder, decode, find_tag};
 use crate::segment::header::{HEADER_BYTES, Header, HeaderError};
 
 fn sealed(records: &[Vec<u8>], tag: u64, first: u64) -> Bytes {
-    let mut builder = FrameBuilder::with_capacity(0);
+    let mut builder = FrameBuilder::new(Vec::new(), 0);
     for record in records {
         builder.push(record);
     }
