@@ -278,6 +278,48 @@ pub(crate) async fn published(
     ))
 }
 
+/// What a publication that somebody else made leaves out, and the SQL that mends it; `None` if it leaves out nothing.
+pub(crate) async fn left_out(
+    client: &mut Client,
+    publication: &str,
+) -> Result<Option<(String, String)>, SqlError> {
+    let rows = client
+        .rows(&format!(
+            "SELECT pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot FROM pg_publication WHERE pubname = {}",
+            literal(publication)
+        ))
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let missing: Vec<&str> = ["insert", "update", "delete", "truncate"]
+        .into_iter()
+        .enumerate()
+        .filter(|(i, _)| !row.is_true(*i))
+        .map(|(_, word)| word)
+        .collect();
+    let (mut says, mut options) = (Vec::new(), Vec::new());
+    if !missing.is_empty() {
+        says.push(format!(
+            "does not publish {}: such changes never come",
+            missing.join(", ")
+        ));
+        options.push("publish = 'insert, update, delete, truncate'");
+    }
+    if !row.is_true(4) {
+        says.push("publishes partitions under their own names".to_owned());
+        options.push("publish_via_partition_root = true");
+    }
+    Ok((!says.is_empty()).then(|| {
+        let sql = format!(
+            "ALTER PUBLICATION {} SET ({})",
+            identifier(publication),
+            options.join(", ")
+        );
+        (says.join(", and "), sql)
+    }))
+}
+
 /// `"a", "b"`.
 pub(crate) fn column_list<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
     let quoted: Vec<String> = names.into_iter().map(|name| identifier(name)).collect();

@@ -233,9 +233,16 @@ async fn slot(
         ));
         return Ok(());
     }
-    if slot.wal_status == "lost" {
+    if slot.two_phase {
         findings.push(wrong(
-            format!("slot {} has lost its log (max_slot_wal_keep_size was exceeded)", checked.slot),
+            format!("slot {} was created with two_phase, which loses the rows of prepared transactions in a crash", checked.slot),
+            format!("SELECT pg_drop_replication_slot({});  -- then `headgate postgres setup`", literal(&checked.slot)),
+        ));
+        return Ok(());
+    }
+    if let Some(why) = slot.why_lost() {
+        findings.push(wrong(
+            format!("slot {} has lost its log: {why}", checked.slot),
             format!(
                 "SELECT pg_drop_replication_slot({});  -- then `on_lost_slot: snapshot`, or `headgate sources snapshot`",
                 literal(&checked.slot)
@@ -319,6 +326,12 @@ async fn publication(
             checked.publication,
             tables.len()
         )));
+    }
+    if let Some((left_out, sql)) = catalog::left_out(client, &checked.publication).await? {
+        findings.push(warning(
+            format!("publication {} {left_out}", checked.publication),
+            format!("{sql};"),
+        ));
     }
     if let Some((missing, sql)) = setup::missing_tables(client, checked, facts.version).await?
         && !missing.is_empty()

@@ -49,6 +49,24 @@ pub(crate) struct SlotFacts {
     pub(crate) retained: i64,
     /// Bytes of log that are not confirmed.
     pub(crate) lag: i64,
+    /// Whether it sends prepared transactions at PREPARE.
+    pub(crate) two_phase: bool,
+    /// Why it was invalidated, as the server says it (17 and later).
+    reason: Option<String>,
+}
+
+impl SlotFacts {
+    /// Why its log is lost, if it is.
+    pub(crate) fn why_lost(&self) -> Option<&'static str> {
+        (self.wal_status == "lost").then_some(match self.reason.as_deref() {
+            Some("idle_timeout") => "nobody read it for longer than idle_replication_slot_timeout",
+            Some("rows_removed") => {
+                "rows of the catalogue that it needs were removed (hot_standby_feedback was off)"
+            }
+            Some("wal_level_insufficient") => "wal_level was lowered on the primary",
+            _ => "max_slot_wal_keep_size was exceeded",
+        })
+    }
 }
 
 /// Asks the server who it is and what it allows.
@@ -95,8 +113,8 @@ pub(crate) async fn slot_facts(
     let rows = client
         .rows(&format!(
             "SELECT plugin, database, active_pid, confirmed_flush_lsn, restart_lsn, wal_status, safe_wal_size, \
-             l.lsn - restart_lsn, l.lsn - confirmed_flush_lsn \
-             FROM pg_replication_slots, LATERAL (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
+             l.lsn - restart_lsn, l.lsn - confirmed_flush_lsn, to_jsonb(s) ->> 'two_phase', to_jsonb(s) ->> 'invalidation_reason' \
+             FROM pg_replication_slots s, LATERAL (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
              ELSE pg_current_wal_lsn() END AS lsn) l WHERE slot_name = {}",
             literal(slot)
         ))
@@ -112,5 +130,8 @@ pub(crate) async fn slot_facts(
         safe_wal_size: row.get(6).and_then(|bytes| bytes.parse().ok()),
         retained: row.number(7),
         lag: row.number(8),
+        // Older servers have no such columns.
+        two_phase: row.is_true(9),
+        reason: row.get(10).map(str::to_owned),
     }))
 }

@@ -7,7 +7,9 @@ mod inventory;
 mod remedy;
 mod setup;
 
-pub(crate) use catalog::{Published, TableInfo, column_list, describe, kinds_of, published};
+pub(crate) use catalog::{
+    Published, TableInfo, column_list, describe, kinds_of, left_out, published,
+};
 pub(crate) use check::{Finding, Weight, check};
 pub(crate) use client::{Client, SqlError};
 pub(crate) use inventory::{ServerFacts, server_facts, slot_facts};

@@ -25,8 +25,15 @@ pub(crate) fn with_remedy(code: Option<&str>, message: &str) -> String {
              pg_drop_replication_slot(…)` if the error stays (it decodes with the catalogue of that time), and take a new snapshot"
         }
         Some("57P03") => "the server is starting or shutting down: try again in a moment",
+        Some("53300") if message.contains("max_wal_senders") => {
+            "all WAL senders are in use: ALTER SYSTEM SET max_wal_senders = …; then restart the server"
+        }
         Some("53300") => {
-            "all connections are in use: raise max_connections, or reserve some for this role"
+            "all connections are in use: ALTER SYSTEM SET max_connections = …; then restart the server, or reserve some for this role"
+        }
+        Some("53400") => {
+            "all replication slots are in use: drop one that nobody reads (pg_replication_slots), or ALTER SYSTEM SET \
+             max_replication_slots = …; then restart the server"
         }
         None if message.contains("onnect") || message.contains("timeout") => {
             "is the server there, and does it listen at that address (listen_addresses, firewall)?"

@@ -31,11 +31,11 @@ pub(super) struct Dialed {
     pub(super) encrypted: bool,
 }
 
-/// Session settings that values are read under. They go into the startup message, so that no role or database setting
+/// Session settings that values are read under, and warnings heard. They go into the startup message, so that no role or database setting
 /// overrides them.
 pub(crate) const PINNED: &str = "-c datestyle=ISO -c intervalstyle=iso_8601 -c timezone=UTC -c extra_float_digits=3 \
      -c bytea_output=hex -c xmlbinary=base64 -c search_path=pg_catalog -c statement_timeout=0 -c lock_timeout=0 \
-     -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off";
+     -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off -c client_min_messages=warning";
 
 impl Server {
     /// Reads `url`. Does no I/O except for certificate authorities.

@@ -76,6 +76,29 @@ impl ServerError {
     }
 }
 
+/// What a notice says that must not be passed over: Postgres 18 only warns where older servers end the stream because the
+/// publication does not exist at a place in the log, and leaves out everything that was changed there.
+pub(super) fn left_out(fields: ErrorFields<'_>) -> io::Result<Option<ServerError>> {
+    let (mut code, mut routine, mut message) = (false, false, String::new());
+    let mut fields = fields;
+    while let Some(field) = fields.next()? {
+        match (field.type_(), field.value_bytes()) {
+            (b'C', b"55000") => code = true,
+            // The server's function: the one field besides the code that no language changes.
+            (b'R', b"LoadPublications") => routine = true,
+            (b'M', text) => message = String::from_utf8_lossy(text).into_owned(),
+            _ => {}
+        }
+    }
+    Ok((code && routine).then(|| ServerError {
+        code: "42704".into(),
+        message: format!(
+            "the publication does not exist at this place in the log, so the changes made there are left out: {message}"
+        ),
+        more: None,
+    }))
+}
+
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.message, self.code)?;

@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use postgres_protocol::message::backend::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{ReplicationError, ServerError, dial::Wire};
+use super::{ReplicationError, ServerError, dial::Wire, error::left_out};
 use crate::lsn::Lsn;
 
 /// Room to read into at once; one system call then carries some thousand rows.
@@ -139,7 +139,11 @@ impl ReplicationStream {
     fn other(&mut self) -> Result<(), ReplicationError> {
         match Message::parse(&mut self.incoming)? {
             Some(Message::ErrorResponse(body)) => Err(ServerError::read(body.fields())?.into()),
-            Some(Message::NoticeResponse(_) | Message::ParameterStatus(_)) => Ok(()),
+            Some(Message::NoticeResponse(body)) => match left_out(body.fields())? {
+                Some(error) => Err(error.into()),
+                None => Ok(()),
+            },
+            Some(Message::ParameterStatus(_)) => Ok(()),
             Some(Message::CopyDone | Message::CommandComplete(_)) => {
                 Err(ReplicationError::Io(io::Error::new(
                     io::ErrorKind::ConnectionAborted,

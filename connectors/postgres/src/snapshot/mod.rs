@@ -22,6 +22,6 @@ mod rows;
 mod worker;
 
 pub(crate) use export::Export;
-pub(crate) use progress::{KNOWN_PREFIX, PREFIX, Progress, known_entry};
+pub(crate) use progress::{KNOWN_PREFIX, PREFIX, Progress, forgotten_entry, known_entry};
 pub(crate) use readers::{Readers, ReadersSettings};
 pub(crate) use worker::{Chunk, FromReader, Verdict};

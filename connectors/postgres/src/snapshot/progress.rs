@@ -116,6 +116,11 @@ pub(crate) fn known_entry(table: &str) -> Entry {
     Entry::put(format!("{KNOWN_PREFIX}{table}"), &b"{}"[..])
 }
 
+/// It must be read (again) when it comes back.
+pub(crate) fn forgotten_entry(table: &str) -> Entry {
+    Entry::remove(format!("{KNOWN_PREFIX}{table}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

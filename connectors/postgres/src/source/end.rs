@@ -45,10 +45,18 @@ impl From<SqlError> for End {
             )))
         } else {
             Self::Source(SourceError::Retriable {
-                message,
+                message: exhausted(error.code.as_deref(), message),
                 source: Some(Box::new(error)),
             })
         }
+    }
+}
+
+/// What is in use up may become free again, and may need somebody.
+fn exhausted(code: Option<&str>, message: String) -> String {
+    match code {
+        Some("53300" | "53400") => with_remedy(code, &message),
+        _ => message,
     }
 }
 
@@ -86,7 +94,7 @@ impl From<ReplicationError> for End {
             })
         } else {
             Self::Source(SourceError::Retriable {
-                message,
+                message: exhausted(code, message),
                 source: Some(Box::new(error)),
             })
         }

@@ -232,9 +232,12 @@ async fn ready_slot(client: &mut Client, checked: &Checked, status: &Status) -> 
                 checked.slot, slot.plugin, slot.database
             )));
         }
-        if slot.wal_status == "lost" {
+        if slot.two_phase {
+            return Err(two_phase(&checked.slot));
+        }
+        if let Some(why) = slot.why_lost() {
             return Ok(Slot::Lost(format!(
-                "slot {} has lost its log: max_slot_wal_keep_size was exceeded",
+                "slot {} has lost its log: {why}",
                 checked.slot
             )));
         }
@@ -284,7 +287,10 @@ pub(super) async fn first_position(
         .await?
         .unwrap_or_default();
     let mut entries: Vec<Entry> = Vec::new();
-    for table in tables {
+    for table in tables
+        .into_iter()
+        .filter(|table| checked.captures(&table.subject))
+    {
         if snapshot == "initial" && checked.config.snapshot.mode == SnapshotMode::OnDemand {
             entries.push(known_entry(&table.subject));
         } else {
@@ -306,6 +312,14 @@ pub(super) async fn send(
     };
     let permit = lane.reserve(batch.weight()).await?;
     Ok(permit.send(batch))
+}
+
+/// A slot that loses rows: it sends a prepared transaction once, and its commit without them.
+pub(super) fn two_phase(slot: &str) -> End {
+    fatal(format!(
+        "slot {slot} was created with two_phase, which loses rows in a crash: run SELECT pg_drop_replication_slot('{slot}'); and \
+         `headgate postgres setup`"
+    ))
 }
 
 pub(super) fn fatal(message: String) -> End {

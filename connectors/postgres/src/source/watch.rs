@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Checked,
-    control::{Client, Published, SqlError, missing_tables, published, slot_facts},
+    control::{Client, Published, SqlError, left_out, missing_tables, published, slot_facts},
     sql::literal,
 };
 
@@ -181,29 +181,55 @@ impl Watch {
         Ok(())
     }
 
-    /// Publishes tables that match and are not published, then reports the publication.
+    /// Reports the publication, and publishes tables that match and are not in it.
     async fn discover(&self, client: &mut Client) -> Result<(), ()> {
+        // Before anything is added to it: a table that was taken out and comes back has changed meanwhile.
+        self.report(client).await?;
         if let Ok(Some((missing, sql))) = missing_tables(client, &self.checked, self.version).await
         {
             if missing.is_empty() {
                 self.status.clear("tables");
+                return Ok(());
+            }
+            let added = if self.checked.config.setup {
+                client.run(&sql).await.map_err(|error| error.to_string())
             } else {
-                let added = if self.checked.config.setup {
-                    client.run(&sql).await.map_err(|error| error.to_string())
-                } else {
-                    Err("`setup: false`".to_owned())
-                };
-                if let Err(why) = added {
-                    self.status.warn(
-                        "tables",
-                        format!("tables match the configuration and are not published ({why}): {}; run: {sql};", missing.join(", ")),
-                    );
-                }
+                Err("`setup: false`".to_owned())
+            };
+            match added {
+                Ok(()) => self.report(client).await?,
+                Err(why) => self.status.warn(
+                    "tables",
+                    format!("tables match the configuration and are not published ({why}): {}; run: {sql};", missing.join(", ")),
+                ),
             }
         }
-        match published(client, &self.checked.publication, self.version).await {
-            Ok(Some(tables)) => self.tables.send(tables).await.map_err(|_| ()),
-            _ => Ok(()),
+        Ok(())
+    }
+
+    /// Hands over what the publication has, and warns about what it leaves out.
+    async fn report(&self, client: &mut Client) -> Result<(), ()> {
+        let publication = &self.checked.publication;
+        match published(client, publication, self.version).await {
+            Ok(Some(tables)) => {
+                match left_out(client, publication).await {
+                    Ok(Some((what, sql))) => self.status.warn(
+                        "publication",
+                        format!("publication {publication} {what}; run: {sql};"),
+                    ),
+                    Ok(None) => self.status.clear("publication"),
+                    Err(_) => {}
+                }
+                self.tables.send(tables).await.map_err(|_| ())
+            }
+            Ok(None) => {
+                self.status.warn(
+                    "publication",
+                    format!("publication {publication} does not exist any more, and the next change ends the stream: run `headgate postgres setup`"),
+                );
+                Ok(())
+            }
+            Err(_) => Ok(()),
         }
     }
 }

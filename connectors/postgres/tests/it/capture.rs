@@ -229,6 +229,16 @@ async fn tables_without_a_replica_identity_are_named_and_their_inserts_come() {
         events.iter().any(|e| e.op == Some(Op::Delete))
     })
     .await;
+    let warnings = run.status.warnings();
+    for table in ["nothing", "keyless"] {
+        let warning = &warnings[&format!("identity/public.{table}")];
+        let remedy = format!("ALTER TABLE \"public\".\"{table}\" REPLICA IDENTITY FULL");
+        assert!(warning.contains(&remedy), "{warning}");
+    }
+    assert!(
+        !warnings.contains_key("identity/public.whole"),
+        "{warnings:?}"
+    );
     let events = stop(run, &world).await;
     let short: Vec<Value> = events
         .iter()

@@ -332,7 +332,14 @@ async fn a_slot_whose_log_was_removed_is_made_again_with_a_snapshot() {
     })
     .await;
     let error = ends(&world, config).await;
-    assert_fatal(&error, &["has lost its log", "max_slot_wal_keep_size"]);
+    assert_fatal(
+        &error,
+        &[
+            "has lost its log",
+            "max_slot_wal_keep_size",
+            "on_lost_slot: snapshot",
+        ],
+    );
     let config =
         database.config_with(json!({ "tables": ["public.t"], "on_lost_slot": "snapshot" }));
     let run = world.start::<Postgres>(config).unwrap();
@@ -342,6 +349,81 @@ async fn a_slot_whose_log_was_removed_is_made_again_with_a_snapshot() {
             .any(|e| e.op == Some(Op::Read) && e.partitionkey.as_deref() == Some("2"))
     })
     .await;
+    run.stop(DEADLINE).await.unwrap();
+}
+
+/// Since 18 a slot can be lost for being read by nobody, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_was_idle_for_too_long_is_named() {
+    let cluster = Cluster::start(
+        "POSTGRES18_BIN",
+        &["wal_level=logical", "idle_replication_slot_timeout=1s"],
+    );
+    let database = Database::with(cluster.url(), "").await;
+    database.run("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let world = World::new(1 << 20);
+    let run = world.start::<Postgres>(database.config()).unwrap();
+    database.run("INSERT INTO t VALUES (1)").await;
+    wait_for(&world, "the row", |events| !events.is_empty()).await;
+    run.stop(DEADLINE).await.unwrap();
+    until("the slot's loss", async || {
+        database.run("CHECKPOINT").await;
+        let status = database
+            .text("SELECT wal_status FROM pg_replication_slots")
+            .await;
+        (status == "lost").then_some(())
+    })
+    .await;
+    let error = ends(&world, database.config()).await;
+    assert_fatal(
+        &error,
+        &[
+            "has lost its log",
+            "idle_replication_slot_timeout",
+            "on_lost_slot: snapshot",
+        ],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_have_no_room_left_are_named_and_waited_for() {
+    let cluster = Cluster::start(
+        "POSTGRES_BIN",
+        &[
+            "wal_level=logical",
+            "max_replication_slots=1",
+            "max_wal_senders=1",
+        ],
+    );
+    let database = Database::with(cluster.url(), "").await;
+    database.run("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let (first, second) = (World::new(1 << 20), World::new(1 << 20));
+    database
+        .run("SELECT pg_create_physical_replication_slot('another')")
+        .await;
+    let error = ends(&first, database.config()).await;
+    assert!(matches!(error, SourceError::Retriable { .. }), "{error}");
+    for words in ["all replication slots are in use", "max_replication_slots"] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    database
+        .run("SELECT pg_drop_replication_slot('another')")
+        .await;
+    let run = first.start::<Postgres>(database.config()).unwrap();
+    until("the stream", async || {
+        (run.status.get() == State::Ready).then_some(())
+    })
+    .await;
+    // The only sender is taken.
+    let other = database.config_with(json!({ "slot": "another" }));
+    let error = ends(&second, other).await;
+    assert!(matches!(error, SourceError::Retriable { .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("ALTER SYSTEM SET max_wal_senders"),
+        "{error}"
+    );
     run.stop(DEADLINE).await.unwrap();
 }
 
@@ -465,7 +547,14 @@ async fn a_failover_slot_goes_on_and_a_standby_that_was_behind_is_refused() {
     let mut wrong = config.clone();
     wrong["url"] = json!(database.url_at(&behind.url()));
     let error = ends(&world, wrong).await;
-    assert_fatal(&error, &["is on timeline 2", "of timeline 1"]);
+    assert_fatal(
+        &error,
+        &[
+            "is on timeline 2",
+            "of timeline 1",
+            "a new snapshot after `headgate postgres drop`",
+        ],
+    );
     // The one that was in step.
     config["url"] = json!(database.url_at(&standby.url()));
     let run = world.start::<Postgres>(config).unwrap();

@@ -1,8 +1,10 @@
 //! One frame after the other.
 
-use headgate_sdk::SourceError;
-
-use super::{super::End, batches::Urgency, session::Stream};
+use super::{
+    super::{End, open::two_phase},
+    batches::Urgency,
+    session::Stream,
+};
 use crate::{
     event::Mark,
     lsn::Lsn,
@@ -107,10 +109,7 @@ impl Stream {
             | Message::CommitPrepared { .. }
             | Message::RollbackPrepared { .. }
             | Message::StreamPrepare { .. } => {
-                return Err(End::Source(SourceError::fatal(format!(
-                    "slot {} was created with two_phase, which loses rows in a crash: drop it and run `headgate postgres setup`",
-                    self.checked.slot
-                ))));
+                return Err(two_phase(&self.checked.slot));
             }
             message => match self.publisher.change(&message)? {
                 Some(mark) => Step::Mark(mark),

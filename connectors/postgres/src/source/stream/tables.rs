@@ -12,8 +12,9 @@ use crate::{
     config::SnapshotMode,
     control::{Published, describe, kinds_of},
     event::{Facts, Table},
-    pgoutput::Relation,
-    snapshot::{Progress, known_entry},
+    pgoutput::{Identity, Relation},
+    snapshot::{Progress, forgotten_entry, known_entry},
+    sql::qualified,
 };
 
 impl Stream {
@@ -54,6 +55,7 @@ impl Stream {
         if !table.captured {
             return Ok(());
         }
+        self.warn_of_identity(&table);
         if self.publisher.is_skipping() {
             if let Some(version) = self.versions.version(table.relation.id) {
                 self.publisher.set_version(&table, version);
@@ -61,6 +63,30 @@ impl Stream {
             return Ok(());
         }
         self.set_version(&table, true).await
+    }
+
+    /// Updates and deletes of a published table that has no replica identity are refused where they are made.
+    fn warn_of_identity(&self, table: &Table) {
+        let relation = &table.relation;
+        let topic = format!("identity/{}", table.subject);
+        let identified = match relation.identity {
+            Identity::Full => true,
+            Identity::Nothing => false,
+            Identity::Default | Identity::Index => relation.columns.iter().any(|column| column.key),
+        };
+        if identified {
+            self.status.clear(&topic);
+            return;
+        }
+        let quoted = qualified(&relation.schema, &relation.name);
+        self.status.warn(
+            topic,
+            format!(
+                "table {} has no replica identity: the server refuses its updates and deletes; run ALTER TABLE {quoted} REPLICA IDENTITY \
+                 FULL; or give it a primary key",
+                table.subject
+            ),
+        );
     }
 
     /// Finds out which version of its table a description is, which may be the next one.
@@ -88,8 +114,27 @@ impl Stream {
         Ok(())
     }
 
-    /// Compares the publication with what is known; tables that are new are read.
+    /// Compares the publication with what is known; tables that are new are read. One that is gone from it is new when it comes
+    /// back: what was changed meanwhile is not in the stream.
     pub(super) async fn discovered(&mut self, tables: Vec<Published>) -> Result<(), End> {
+        let gone: Vec<String> = self
+            .known
+            .keys()
+            .filter(|known| !tables.iter().any(|table| table.subject == **known))
+            .cloned()
+            .collect();
+        for table in gone {
+            tracing::warn!(
+                table,
+                publication = self.checked.publication,
+                "the table is not published any more: its changes do not come"
+            );
+            self.publisher
+                .outgoing
+                .entries
+                .push(forgotten_entry(&table));
+            self.known.remove(&table);
+        }
         let stamp = Timestamp::now().as_second();
         for table in tables {
             let is_reading = self.reading.values().any(|p| p.table == table.subject);
