@@ -32,6 +32,7 @@ pub(super) async fn entries(
 ) -> Result<Entries, GatewayError> {
     let (store, query) = (store.clone(), query.clone());
     let lane = LaneId::from_stored(query.lane.as_str());
+    store.settled().await;
     let stored =
         blocking(move || store.entries(&lane, &query.prefix, query.after.as_deref(), query.limit))
             .await?;

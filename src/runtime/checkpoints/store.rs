@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -31,12 +34,16 @@ const QUEUE: usize = 1024;
 pub struct Checkpoints {
     pub(super) database: Arc<Shared>,
     queue: mpsc::Sender<Command>,
+    /// Commits that were handed over, each counted before it is in the queue.
+    handed_over: Arc<AtomicU64>,
 }
 
 /// The open file. It is closed and opened anew after an I/O error, because `redb` refuses to write until then.
 pub(super) struct Shared {
     path: PathBuf,
     open: RwLock<Option<Database>>,
+    /// Commits that are on disk.
+    pub(super) written: AtomicU64,
 }
 
 /// A lane's stored checkpoint, without its entries.
@@ -57,20 +64,29 @@ impl Checkpoints {
         let database = Arc::new(Shared {
             path: path.to_owned(),
             open: RwLock::new(None),
+            written: AtomicU64::new(0),
         });
         database.reopen()?;
         let (queue, commands) = mpsc::channel(QUEUE);
         Writer::start(Arc::clone(&database), commands)?;
-        Ok(Self { database, queue })
+        Ok(Self {
+            database,
+            queue,
+            handed_over: Arc::default(),
+        })
     }
 
     /// Hands a commit to the writer. Waits only while its queue is full. Cancel safe: a cancelled call has queued nothing.
     pub async fn commit(&self, commit: Commit) {
-        let _writer_gone = self.queue.send(Command::Commit(commit)).await;
+        if let Ok(room) = self.queue.reserve().await {
+            self.handed_over.fetch_add(1, Ordering::SeqCst);
+            room.send(Command::Commit(commit));
+        }
     }
 
     /// The same for threads outside of the async runtime.
     pub fn commit_blocking(&self, commit: Commit) {
+        self.handed_over.fetch_add(1, Ordering::SeqCst);
         let _writer_gone = self.queue.blocking_send(Command::Commit(commit));
     }
 
@@ -79,6 +95,16 @@ impl Checkpoints {
         let (done, flushed) = oneshot::channel();
         if self.queue.send(Command::Flush(done)).await.is_ok() {
             let _writer_gone = flushed.await;
+        }
+    }
+
+    /// Waits until everything handed over before can be read. What a sink stores itself is handed over when it is durable, and
+    /// written when there is time: whoever was told that it is durable, and reads it, would otherwise find what was before.
+    pub async fn settled(&self) {
+        // In this order: what is handed over meanwhile may only make it look unsettled.
+        let written = self.database.written.load(Ordering::SeqCst);
+        if written < self.handed_over.load(Ordering::SeqCst) {
+            self.flush().await;
         }
     }
 
@@ -207,14 +233,14 @@ impl Shared {
                 if let Some(position) = &commit.checkpoint.position {
                     positions.insert(lane, position.as_json())?;
                 }
-                for Entry { key, value } in &commit.checkpoint.entries {
-                    match value {
-                        Some(value) => drop(entries.insert((lane, key.as_str()), value.as_ref())?),
-                        None => drop(entries.remove((lane, key.as_str()))?),
-                    }
-                }
                 if let Some((sink, mark)) = &commit.mark {
                     marks.insert(sink.as_str(), mark.as_ref())?;
+                }
+            }
+            for (lane, Entry { key, value }) in newest_changes(commits) {
+                match value {
+                    Some(value) => drop(entries.insert((lane, key.as_str()), value.as_ref())?),
+                    None => drop(entries.remove((lane, key.as_str()))?),
                 }
             }
             let sent_on = commits
@@ -277,6 +303,34 @@ impl Shared {
             path: self.path.display().to_string(),
         }
     }
+}
+
+/// The last change of each entry, in the order in which they lie in the file: neighbours are then changed together, which takes half
+/// the time.
+fn newest_changes(commits: &[Commit]) -> impl Iterator<Item = (&str, &Entry)> {
+    let mut changes: Vec<(&str, &Entry)> = commits
+        .iter()
+        .flat_map(|commit| {
+            let lane = commit.lane.as_str();
+            commit
+                .checkpoint
+                .entries
+                .iter()
+                .map(move |entry| (lane, entry))
+        })
+        .collect();
+    // Stable: of several changes of one entry, the last one comes last.
+    changes.sort_by(|(a, one), (b, other)| (a, &one.key).cmp(&(b, &other.key)));
+    let mut changes = changes.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let mut newest = changes.next()?;
+        while let Some(newer) =
+            changes.next_if(|(lane, entry)| *lane == newest.0 && entry.key == newest.1.key)
+        {
+            newest = newer;
+        }
+        Some(newest)
+    })
 }
 
 /// The checkpoint file does not serve.

@@ -1,6 +1,11 @@
 //! The one thread that writes checkpoints.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use headgate_sdk::{LaneId, Str};
@@ -131,6 +136,8 @@ impl Writer {
             }
         }
         crate::failpoint::reach("checkpoint-stored");
+        let written = self.group.len() as u64;
+        self.database.written.fetch_add(written, Ordering::SeqCst);
         for commit in self.group.drain(..) {
             if let Some(done) = commit.done {
                 done();

@@ -6,7 +6,7 @@ use headgate_sdk::{LaneError, LaneId, Str};
 
 use crate::runtime::{CheckpointError, Checkpoints};
 
-/// The entries of one lane's stored checkpoint.
+/// The entries of one lane's stored checkpoint. Reading sees everything of which the source was told that it is durable.
 pub(super) struct StoredEntries {
     lane: LaneId,
     checkpoints: Checkpoints,
@@ -25,6 +25,7 @@ impl StoredEntries {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<(Str, Bytes)>, LaneError>> {
         async move {
+            self.checkpoints.settled().await;
             let found = self.checkpoints.entries(&self.lane, prefix, after, limit);
             found.map_err(|error| unreadable(&self.lane, &error))
         }
@@ -37,6 +38,7 @@ impl StoredEntries {
         key: &'a str,
     ) -> BoxFuture<'a, Result<Option<Bytes>, LaneError>> {
         async move {
+            self.checkpoints.settled().await;
             let found = self.checkpoints.entry(&self.lane, key);
             found.map_err(|error| unreadable(&self.lane, &error))
         }

@@ -15,8 +15,9 @@ use crate::{
         context, pipeline, plan,
         scripted::{Gone, Script, ScriptedSink},
     },
-    runtime::{Checkpoints, DataDir},
+    runtime::{Checkpoints, Commit, DataDir},
     segment::RealFiles,
+    sink::Checkpoint,
 };
 
 /// A gateway's stores and lanes, without sources.
@@ -402,6 +403,32 @@ async fn a_lane_that_waits_for_room_gives_back_what_is_durable() {
         .await
         .expect("the journal may recycle what is durable");
     assert_eq!(sink.calls().len(), 2);
+    rig.crash().await;
+}
+
+#[tokio::test]
+async fn an_entry_that_a_sink_keeps_is_read_as_soon_as_it_is_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = ScriptedSink::new("main", []);
+    let rig = Rig::start(folder.path(), &sink).await;
+    let lane = rig.open("l", Replay::FromSource).await;
+    for n in 0..20 {
+        // As the embedded log hands its checkpoints over: nobody waits for them to be written.
+        rig.checkpoints
+            .commit(Commit {
+                lane: lane.id().clone(),
+                checkpoint: Checkpoint {
+                    entries: vec![Entry::put(format!("f/{n}"), "x")],
+                    ..Checkpoint::default()
+                },
+                mark: None,
+                done: None,
+            })
+            .await;
+        let entry = lane.entry(&format!("f/{n}")).await.unwrap();
+        assert_eq!(entry.as_deref(), Some(&b"x"[..]), "{n}");
+        assert_eq!(lane.entries("f/", None, 100).await.unwrap().len(), n + 1);
+    }
     rig.crash().await;
 }
 

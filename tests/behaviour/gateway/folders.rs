@@ -119,6 +119,27 @@ async fn killed_in_each_state_a_file_is_published_once_and_put_away() {
 }
 
 #[tokio::test]
+async fn of_many_files_that_lie_there_twice_each_is_published_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let inbox = folder.path().join("inbox");
+    fs::create_dir(&inbox).unwrap();
+    let contents = usize::try_from(scale(1500, 20_000)).unwrap();
+    // So many that the first are durable, and no longer remembered as being on their way, when their copies are judged.
+    for n in 0..2 * contents {
+        fs::write(
+            inbox.join(format!("{n:06}.txt")),
+            (n % contents).to_string(),
+        )
+        .unwrap();
+    }
+    let place = Place::new(folder.path(), &sections(&inbox, "afterwards: delete"));
+    let running = place.start().await;
+    until("all files to be done", || names(&inbox).is_empty()).await;
+    assert!(running.stop().success());
+    assert_eq!(place.tail().len(), contents);
+}
+
+#[tokio::test]
 async fn files_that_arrive_through_kills_are_each_in_the_log_once() {
     for afterwards in ["move", "delete"] {
         let folder = tempfile::tempdir().unwrap();
