@@ -1,6 +1,6 @@
 //! A large CSV through the source beside the `csv` crate's bare read of it: `cargo bench -p headgate-files --bench records`.
 //!
-//! `HEADGATE_BENCH_CSV_MB` sets the size (500), `HEADGATE_BENCH_ROUNDS` the number of interleaved rounds (5). The source hashes the file,
+//! `HEADGATE_BENCH_CSV_MB` sets the size (3000), `HEADGATE_BENCH_ROUNDS` the number of interleaved rounds (3). The source hashes the file,
 //! parses it, makes an event of each row and sends them on a lane that forgets them at once; the bare read only parses.
 
 use std::{
@@ -14,8 +14,8 @@ use headgate_files::Files;
 use headgate_sdk::conformance::{NullLanes, World};
 
 fn main() {
-    let megabytes = setting("HEADGATE_BENCH_CSV_MB", 500);
-    let rounds = setting("HEADGATE_BENCH_ROUNDS", 5);
+    let megabytes = setting("HEADGATE_BENCH_CSV_MB", 3000);
+    let rounds = setting("HEADGATE_BENCH_ROUNDS", 3);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("big.csv");
     let rows = write_csv(&path, megabytes << 20);

@@ -9,8 +9,12 @@
 //! | `a/{path}` | identity and position | how far a file that grows is read |
 //! | `m/epoch` | a number | where counting returns starts, so that an id is never given twice |
 //!
+//! Of files and contents there may be millions, so these two are stored in a [`compact`] form; the others are JSON.
+//!
 //! Paths are absolute, as [`name::encode`] writes them. Everything older than the window is removed, except what is still in its
 //! folder.
+
+mod compact;
 
 use std::path::Path;
 
@@ -91,13 +95,19 @@ pub mod key {
     /// `f/{path}`
     #[must_use]
     pub fn file(path: &Path) -> Str {
-        format!("f/{}", name::encode(path)).into()
+        file_of(&name::encode(path))
+    }
+
+    /// `f/{path}`, of a path that is text already.
+    #[must_use]
+    pub fn file_of(path: &str) -> Str {
+        ["f/", path].concat().into()
     }
 
     /// `c/{hash}`
     #[must_use]
     pub fn content(hash: &str) -> Str {
-        format!("c/{hash}").into()
+        ["c/", hash].concat().into()
     }
 
     /// `n/{hash}/{path}`
@@ -122,17 +132,35 @@ pub mod key {
     pub const EPOCH: &str = "m/epoch";
 }
 
+/// What is stored as an entry.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// As few bytes as may be, where there are very many of its kind; `None`: as JSON.
+    fn compact(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// What [`compact`](Self::compact) wrote.
+    fn expand(_bytes: &[u8]) -> Option<Self> {
+        None
+    }
+}
+
+impl Stored for u64 {}
+impl Stored for ReturnEntry {}
+impl Stored for RecordsEntry {}
+
 /// An entry that sets `key` to `value`.
 #[must_use]
-pub fn put<T: Serialize>(key: Str, value: &T) -> Entry {
+pub fn put<T: Stored>(key: Str, value: &T) -> Entry {
     // Plain data: it always is JSON.
-    Entry::put(key, serde_json::to_vec(value).unwrap_or_default())
+    let json = || serde_json::to_vec(value).unwrap_or_default();
+    Entry::put(key, value.compact().unwrap_or_else(json))
 }
 
 /// Reads an entry's value; `None` for one that is not ours, which is then treated as absent and written anew.
 #[must_use]
-pub fn get<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
-    serde_json::from_slice(value).ok()
+pub fn get<T: Stored>(value: &[u8]) -> Option<T> {
+    T::expand(value).or_else(|| serde_json::from_slice(value).ok())
 }
 
 /// What to do with the same bytes under another name.
@@ -227,15 +255,16 @@ pub fn judge(
 /// The id of a file's event: a hash of the configured folder, the path in it, the content and `n`.
 #[must_use]
 pub fn event_id(folder: &str, path: &Path, hash: &blake3::Hash, n: u64) -> Str {
-    let mut hasher = blake3::Hasher::new();
     let path = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    // Hashed as one: setting up a hasher for several parts costs more than hashing them.
+    let mut bytes = Vec::with_capacity(64 + folder.len() + path.len());
     for part in [folder.as_bytes(), path] {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
+        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(part);
     }
-    hasher.update(hash.as_bytes());
-    hasher.update(&n.to_le_bytes());
-    let id = hasher.finalize().to_hex();
+    bytes.extend_from_slice(hash.as_bytes());
+    bytes.extend_from_slice(&n.to_le_bytes());
+    let id = blake3::hash(&bytes).to_hex();
     Str::from(&id[..32])
 }
 
@@ -360,7 +389,8 @@ mod tests {
         };
         let stored = put(key::file(Path::new("/in/ä\n")), &entry);
         assert_eq!(stored.key, "f//in/ä%0A");
-        assert_eq!(get(&stored.value.unwrap()), Some(entry));
+        assert_eq!(get(&stored.value.unwrap()), Some(entry.clone()));
+        assert_eq!(get(&serde_json::to_vec(&entry).unwrap()), Some(entry));
         assert_eq!(get::<FileEntry>(b"{}"), None);
     }
 }

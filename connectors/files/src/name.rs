@@ -14,6 +14,9 @@ use std::{
 /// A path as text. [`decode`] of the result is the path again, byte for byte.
 #[must_use]
 pub fn encode(path: &Path) -> Cow<'_, str> {
+    if let Some(text) = plain(path) {
+        return Cow::Borrowed(text);
+    }
     let bytes = path.as_os_str().as_bytes();
     if let Ok(text) = std::str::from_utf8(bytes)
         && !text.chars().any(must_escape)
@@ -32,6 +35,14 @@ pub fn encode(path: &Path) -> Cow<'_, str> {
         escape(&mut out, chunk.invalid());
     }
     Cow::Owned(out)
+}
+
+/// The path as text if it already is what [`encode`] would make of it, as nearly all are.
+#[must_use]
+pub fn plain(path: &Path) -> Option<&str> {
+    let bytes = path.as_os_str().as_bytes();
+    let plain = bytes.iter().all(|&byte| is_plain(byte));
+    plain.then(|| std::str::from_utf8(bytes).ok()).flatten()
 }
 
 /// The path that [`encode`] wrote as `text`. A `%` that no two hex digits follow stands for itself.
@@ -54,6 +65,11 @@ pub fn decode(text: &str) -> PathBuf {
         }
     }
     PathBuf::from(OsStr::from_bytes(&out))
+}
+
+/// What nearly all names are made of.
+fn is_plain(byte: u8) -> bool {
+    (0x20..0x7F).contains(&byte) && byte != b'%'
 }
 
 /// What CloudEvents forbids in a String (1.0.2, "Type System"), and the escape character itself.
@@ -107,6 +123,10 @@ mod tests {
             prop_assert!(!encoded.chars().any(char::is_control));
             let decoded = decode(&encoded);
             prop_assert_eq!(decoded.as_os_str(), path.as_os_str());
+            if let Some(text) = plain(path) {
+                prop_assert_eq!(text.as_bytes(), &bytes[..]);
+                prop_assert_eq!(encoded, text);
+            }
         }
     }
 }

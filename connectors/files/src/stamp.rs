@@ -1,6 +1,11 @@
 //! What the file system says about a file without reading it.
 
-use std::{fs::Metadata, os::unix::fs::MetadataExt as _};
+use std::{
+    fs::Metadata,
+    hash::{BuildHasher as _, RandomState},
+    os::unix::fs::MetadataExt as _,
+    sync::LazyLock,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -43,28 +48,12 @@ impl Stamp {
         Timestamp::from_nanosecond(i128::from(self.modified)).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// 64 bits of it, for the index of known files. Two stamps of one path collide with probability 2⁻⁶⁴.
+    /// 64 bits of it, for the index of known files of this process. Two stamps of one path collide with probability 2⁻⁶⁴.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        let mut hasher = blake3::Hasher::new();
-        for part in [
-            self.inode,
-            self.size,
-            self.modified.cast_unsigned(),
-            self.changed.cast_unsigned(),
-        ] {
-            hasher.update(&part.to_le_bytes());
-        }
-        first_64(&hasher.finalize())
+        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        KEYS.hash_one(self)
     }
-}
-
-/// The first 64 bits of a hash.
-#[must_use]
-pub fn first_64(hash: &blake3::Hash) -> u64 {
-    let mut first = [0; 8];
-    first.copy_from_slice(&hash.as_bytes()[..8]);
-    u64::from_le_bytes(first)
 }
 
 fn nanoseconds(seconds: i64, nanos: i64) -> i64 {

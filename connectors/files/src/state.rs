@@ -83,8 +83,8 @@ impl FileState {
             (S::Published, Step::Durable) => S::Acknowledged,
             (S::Published, Step::DurablyFailed) => S::Failed,
             (S::Acknowledged, Step::PutAway) => S::Archived,
-            // A failed file is put away as well, and stays one.
-            (S::Failed, Step::PutAway) => S::Failed,
+            // A failed file is put away as well, by whomever, and stays one: when it comes back it is tried again.
+            (S::Failed, Step::PutAway | Step::Vanished) => S::Failed,
             // What was sent goes on, whatever becomes of the file.
             (S::Published, Step::Vanished) => S::Published,
             (_, Step::Vanished) => S::Gone,
@@ -152,6 +152,14 @@ mod tests {
     fn what_was_sent_is_not_forgotten_when_the_file_vanishes() {
         let steps = [Step::Settled, Step::Sent, Step::Vanished, Step::Durable];
         assert_eq!(walk(&steps), Ok(FileState::Acknowledged));
+    }
+
+    #[test]
+    fn a_failed_file_stays_one_until_it_is_seen_again() {
+        use Step::{DurablyFailed, PutAway, Seen, Sent, Settled, Vanished};
+        let failed = [Settled, Sent, DurablyFailed, PutAway, Vanished];
+        assert_eq!(walk(&failed), Ok(FileState::Failed));
+        assert_eq!(FileState::Failed.after(Seen), Ok(FileState::Discovered));
     }
 
     #[test]

@@ -200,7 +200,10 @@ fn what_may_not_be_read_is_named_with_its_remedy() {
         },
         || warnings(&folder),
     );
-    assert_eq!(subjects(&folder), BTreeSet::from(["fine.txt".to_owned()]));
+    wait(
+        || (subjects(&folder) == BTreeSet::from(["fine.txt".to_owned()])).then_some(()),
+        || format!("{:?}", subjects(&folder)),
+    );
     mode(&secret, 0o644);
     mode(closed, 0o755);
     wait(

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::open::{Root, Writers, writers};
+use super::open::{Root, Writers, lease, writers};
 use crate::{media, stamp::Stamp};
 
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -50,7 +50,8 @@ pub struct Content {
 /// `inline_bytes` and one chunk.
 #[must_use]
 pub fn read(root: &Path, path: &Path, expected: Stamp, inline_bytes: u64) -> Reading {
-    let read = Root::open(root).and_then(|open| read_in(&open, root, path, expected, inline_bytes));
+    let read = Root::open(root)
+        .and_then(|open| read_in(&open, root, path, expected, inline_bytes, &mut Vec::new()));
     read.unwrap_or_else(failed)
 }
 
@@ -67,7 +68,11 @@ pub fn failed(error: io::Error) -> Reading {
     }
 }
 
-/// As [`read`], with the folder already open.
+/// As [`read`], with the folder already open. `scratch` is room for small files, to be passed on from one to the next.
+///
+/// A small file costs six calls of the kernel: it is opened, leased, looked at, read and closed. Under the lease nobody can write to
+/// it, so that the one look tells for all that is read. Without one (it is somebody else's file, or the file system has none) and
+/// for large files, whose writers must not wait so long, it is looked at again afterwards, by its path.
 ///
 /// # Errors
 /// Those of opening and reading, for [`failed`] to sort.
@@ -77,8 +82,16 @@ pub fn read_in(
     path: &Path,
     expected: Stamp,
     inline_bytes: u64,
+    scratch: &mut Vec<u8>,
 ) -> io::Result<Reading> {
     let mut file = open.open_file(path)?;
+    let is_small = expected.size <= CHUNK_BYTES as u64;
+    // Before the look: what it says must hold for what is read.
+    let writers = if is_small {
+        lease(&file)
+    } else {
+        writers(&file)
+    };
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Ok(Reading::Vanished);
@@ -87,20 +100,20 @@ pub fn read_in(
     if stamp != expected {
         return Ok(Reading::Changed(stamp));
     }
-    if writers(&file) == Writers::Some {
+    if writers == Writers::Some {
         return Ok(Reading::Busy);
     }
-    let (hash, media_type, inline) = if stamp.size <= CHUNK_BYTES as u64 {
-        let (hash, media_type, bytes) = read_small(&mut file, stamp.size, path)?;
-        let inline = (stamp.size <= inline_bytes).then_some(bytes).flatten();
-        (hash, media_type, inline)
+    let (hash, media_type, inline) = if is_small {
+        read_small(&mut file, stamp.size, path, inline_bytes, scratch)?
     } else {
         read_large(&mut file, stamp.size, path, inline_bytes)?
     };
-    // By path, not by descriptor: a file that was replaced meanwhile is another file.
-    let after = Stamp::of(&fs::metadata(root.join(path))?);
-    if after != expected {
-        return Ok(Reading::Changed(after));
+    if !(is_small && writers == Writers::None) {
+        // By path, not by descriptor: a file that was replaced meanwhile is another file.
+        let after = Stamp::of(&fs::metadata(root.join(path))?);
+        if after != expected {
+            return Ok(Reading::Changed(after));
+        }
     }
     Ok(Reading::Read(Content {
         stamp,
@@ -114,9 +127,19 @@ pub fn read_in(
 
 type Parts = (blake3::Hash, &'static str, Option<Bytes>);
 
-/// One allocation of just the right size, and mostly one read.
-fn read_small(file: &mut File, size: u64, path: &Path) -> io::Result<Parts> {
-    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0) + 1];
+/// Mostly one read, into room that was there before.
+fn read_small(
+    file: &mut File,
+    size: u64,
+    path: &Path,
+    inline_bytes: u64,
+    scratch: &mut Vec<u8>,
+) -> io::Result<Parts> {
+    let room = usize::try_from(size).unwrap_or(0) + 1;
+    if scratch.len() < room {
+        scratch.resize(room, 0);
+    }
+    let bytes = &mut scratch[..room];
     let mut filled = 0;
     // A regular file gives less than it was asked for only at its end. If it has more by now, the stamp will tell.
     while filled < bytes.len() {
@@ -132,10 +155,11 @@ fn read_small(file: &mut File, size: u64, path: &Path) -> io::Result<Parts> {
             Err(error) => return Err(error),
         }
     }
-    bytes.truncate(filled);
+    let bytes = &bytes[..filled];
     let head = &bytes[..bytes.len().min(media::HEAD_BYTES)];
     let media_type = media::detect(head, path);
-    Ok((blake3::hash(&bytes), media_type, Some(bytes.into())))
+    let inline = (size <= inline_bytes).then(|| Bytes::copy_from_slice(bytes));
+    Ok((blake3::hash(bytes), media_type, inline))
 }
 
 fn read_large(file: &mut File, size: u64, path: &Path, inline_bytes: u64) -> io::Result<Parts> {

@@ -1,6 +1,7 @@
 //! Opening a file without being led astray, and asking whether somebody still writes to it.
 
 use std::{
+    cell::Cell,
     fs::File,
     io,
     os::fd::{AsRawFd as _, OwnedFd},
@@ -14,7 +15,12 @@ use rustix::{
 
 /// A folder below which files are opened.
 #[derive(Debug)]
-pub struct Root(OwnedFd);
+pub struct Root {
+    folder: OwnedFd,
+    /// Whether files may be read without a new access time, which the kernel allows for one's own files only. Otherwise the first
+    /// reading of each file writes its inode.
+    quiet: Cell<bool>,
+}
 
 impl Root {
     /// Opens the folder.
@@ -23,7 +29,10 @@ impl Root {
     /// The kernel's.
     pub fn open(root: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(openat(CWD, root, flags, Mode::empty())?))
+        Ok(Self {
+            folder: openat(CWD, root, flags, Mode::empty())?,
+            quiet: Cell::new(true),
+        })
     }
 
     /// Opens `path` below it for reading. The kernel sees to it that no symbolic link leads out of the folder, and opening a pipe
@@ -33,13 +42,24 @@ impl Root {
     /// The kernel's; `EXDEV` for a path that leads out.
     pub fn open_file(&self, path: &Path) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        if self.quiet.get() {
+            match self.open_with(path, flags | OFlags::NOATIME) {
+                Err(Errno::PERM) => self.quiet.set(false),
+                opened => return Ok(opened?),
+            }
+        }
+        Ok(self.open_with(path, flags)?)
+    }
+
+    fn open_with(&self, path: &Path, flags: OFlags) -> Result<File, Errno> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let fd = match openat2(&self.0, path, flags, Mode::empty(), resolve) {
+        let folder = &self.folder;
+        match openat2(folder, path, flags, Mode::empty(), resolve) {
             // Kernels before 5.6: no link at all then.
-            Err(Errno::NOSYS) => openat(&self.0, path, flags | OFlags::NOFOLLOW, Mode::empty())?,
-            opened => opened?,
-        };
-        Ok(File::from(fd))
+            Err(Errno::NOSYS) => openat(folder, path, flags | OFlags::NOFOLLOW, Mode::empty()),
+            opened => opened,
+        }
+        .map(File::from)
     }
 }
 
@@ -66,18 +86,25 @@ pub enum Writers {
 /// gives it back at once.
 #[must_use]
 pub fn writers(file: &File) -> Writers {
-    // Somebody who opens the file within these microseconds makes the kernel send a signal. The default one, SIGIO, would
-    // end the process; SIGURG is ignored unless handled.
+    let writers = lease(file);
+    if writers == Writers::None {
+        let _closing_the_file_gives_it_back_too = fcntl(file, libc::F_SETLEASE, libc::F_UNLCK);
+    }
+    writers
+}
+
+/// As [`writers`], but a lease that is granted is held until the file is closed. Until then its bytes stand still: whoever opens it
+/// for writing, or truncates it, waits. So it is for files that are read in no time.
+#[must_use]
+pub fn lease(file: &File) -> Writers {
+    // Somebody who opens the file meanwhile makes the kernel send a signal. The default one, SIGIO, would end the process; SIGURG is
+    // ignored unless handled.
     const F_SETSIG: libc::c_int = 10;
-    let lease = |command, argument: libc::c_int| fcntl(file, command, argument);
-    if lease(F_SETSIG, libc::SIGURG).is_err() {
+    if fcntl(file, F_SETSIG, libc::SIGURG).is_err() {
         return Writers::Unknown;
     }
-    match lease(libc::F_SETLEASE, libc::F_RDLCK) {
-        Ok(()) => {
-            let _closing_the_file_gives_it_back_too = lease(libc::F_SETLEASE, libc::F_UNLCK);
-            Writers::None
-        }
+    match fcntl(file, libc::F_SETLEASE, libc::F_RDLCK) {
+        Ok(()) => Writers::None,
         Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Writers::Some,
         Err(_) => Writers::Unknown,
     }
@@ -129,6 +156,42 @@ mod tests {
             assert_ne!(writers(&file), Writers::Unknown);
         }
         open.join().unwrap();
+    }
+
+    #[test]
+    fn as_long_as_a_lease_is_held_nobody_opens_the_file_for_writing() {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        fs::write(&path, b"x").unwrap();
+        let file = open_beneath(root.path(), Path::new("a")).unwrap();
+        assert_eq!(lease(&file), Writers::None);
+        let mut write = OpenOptions::new();
+        write.append(true).custom_flags(libc::O_NONBLOCK);
+        let error = write.open(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(file);
+        write.open(&path).unwrap();
+    }
+
+    #[test]
+    fn reading_a_file_leaves_its_access_time() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        fs::write(&path, b"x").unwrap();
+        let before = fs::metadata(&path).unwrap();
+        let long_ago = fs::FileTimes::new().set_accessed(std::time::UNIX_EPOCH);
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_times(long_ago)
+            .unwrap();
+        let mut file = open_beneath(root.path(), Path::new("a")).unwrap();
+        io::copy(&mut file, &mut io::sink()).unwrap();
+        let after = fs::metadata(&path).unwrap();
+        assert_eq!(after.accessed().unwrap(), std::time::UNIX_EPOCH);
+        assert_eq!(after.modified().unwrap(), before.modified().unwrap());
     }
 
     #[test]

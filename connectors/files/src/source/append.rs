@@ -61,6 +61,8 @@ pub(crate) struct GrowthEntry {
     pub(crate) at: i64,
 }
 
+impl ledger::Stored for GrowthEntry {}
+
 /// Hash of some bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Print {

@@ -19,6 +19,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use super::{
     append::Growing,
     bundle::Bundles,
+    digest::digest,
     event::Facts,
     folders::Watched,
     index::Index,
@@ -29,6 +30,7 @@ use super::{
 use crate::{
     afterwards::Shelved,
     config::{ContentPlan, Mode, Plan},
+    name,
     watch::{Hints, Key, Tracker},
 };
 
@@ -82,6 +84,8 @@ pub(super) struct Engine {
     pub(super) status: Status,
     pub(super) blobs: Arc<dyn BlobStore>,
     pub(super) roots: Arc<[PathBuf]>,
+    /// What the texts of all paths in a folder begin with.
+    root_texts: Vec<String>,
     pub(super) folders: Vec<Watched>,
     pub(super) hints: Hints,
     pub(super) tracker: Tracker,
@@ -129,7 +133,13 @@ impl Engine {
             .zip(&roots)
             .map(|(folder, root)| Watched::new(folder, root.clone(), plan.settle, now))
             .collect();
+        let root_text = |root: &PathBuf| {
+            let inside = root.join("x");
+            let text = name::encode(&inside);
+            text[..text.len() - 1].to_owned()
+        };
         Ok(Self {
+            root_texts: roots.iter().map(root_text).collect(),
             tracker: Tracker::new(plan.settle, MAX_CANDIDATES, plan.mode == Mode::Append),
             bundles: plan.bundle.as_ref().map(Bundles::new),
             growing: (plan.mode == Mode::Append).then(Growing::default),
@@ -228,6 +238,18 @@ impl Engine {
     /// The tenant of a file, if it lies where one's files lie.
     pub(super) fn tenant(&self, key: &Key) -> Option<Str> {
         self.plan.folders[usize::from(key.folder)].tenant(&key.path, &self.source.tenant)
+    }
+
+    /// The absolute path of a file, as text.
+    pub(super) fn path_text(&self, key: &Key) -> Str {
+        let root = self.root_texts[usize::from(key.folder)].as_str();
+        [root, &name::encode(&key.path)].concat().into()
+    }
+
+    /// What the key of a file's entry has, if that is told without making it.
+    pub(super) fn entry_digest(&self, key: &Key) -> Option<u64> {
+        let root = self.root_texts[usize::from(key.folder)].as_str();
+        Some(digest(&["f/", root, name::plain(&key.path)?]))
     }
 
     /// The absolute path of a file.

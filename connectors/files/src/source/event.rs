@@ -22,6 +22,8 @@ pub(crate) struct Facts {
     pub(crate) candidate: Candidate,
     /// Absolute.
     pub(crate) path: PathBuf,
+    /// The same as text.
+    pub(crate) path_text: Str,
     /// Relative to the folder, as text.
     pub(crate) subject: Str,
     /// The folder as configured.
@@ -325,8 +327,13 @@ pub(crate) fn subject(path: &Path) -> Str {
 }
 
 fn json(data: &impl Serialize) -> Data {
-    // Plain data: it always is JSON.
-    Data::json(serde_json::to_vec(data).unwrap_or_default())
+    // Room for what describes a file; its content comes on top.
+    let mut text = Vec::with_capacity(512);
+    match serde_json::to_writer(&mut text, data) {
+        Ok(()) => Data::json(text),
+        // Plain data: it always is JSON.
+        Err(_) => Data::json(Vec::new()),
+    }
 }
 
 fn base64(bytes: &[u8]) -> String {

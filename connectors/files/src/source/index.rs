@@ -3,10 +3,12 @@
 //! Memory: about 40 bytes a file that lies in a watched folder. Losing it costs time, never correctness.
 
 use std::{
-    collections::{HashMap, hash_map::DefaultHasher},
-    hash::{Hash as _, Hasher as _},
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    sync::LazyLock,
 };
 
+use super::digest::Digested;
 use crate::{stamp::Stamp, watch::Key};
 
 /// Why a file needs nothing.
@@ -33,7 +35,7 @@ struct Seen {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Index(HashMap<u64, (u16, Seen)>);
+pub(crate) struct Index(HashMap<u64, (u16, Seen), Digested>);
 
 impl Index {
     /// Why this version of a file needs nothing, if so. Notes that scan number `scan` of its folder saw it.
@@ -78,9 +80,8 @@ impl Index {
 }
 
 fn place(key: &Key) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEYS.hash_one(key)
 }
 
 #[cfg(test)]

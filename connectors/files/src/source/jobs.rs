@@ -91,6 +91,7 @@ pub(crate) fn read(
     marker: Option<&str>,
 ) -> ReadLot {
     let mut opened: Option<(u16, io::Result<Root>)> = None;
+    let mut scratch = Vec::new();
     due.into_iter()
         .map(|due| {
             let root = &roots[usize::from(due.key.folder)];
@@ -102,7 +103,8 @@ pub(crate) fn read(
             });
             let reading = marked.then(|| match &opened {
                 Some((_, Ok(open))) => {
-                    content::read_in(open, root, &due.key.path, due.stamp, inline_bytes)
+                    let path = &due.key.path;
+                    content::read_in(open, root, path, due.stamp, inline_bytes, &mut scratch)
                         .unwrap_or_else(content::failed)
                 }
                 // Told for each file by itself.

@@ -86,7 +86,7 @@ impl Engine {
             return Ok(());
         };
         let path = self.path(&key);
-        let path_text = Str::from(name::encode(&path).as_ref());
+        let path_text = self.path_text(&key);
         let hash = Str::from(content.hash.to_hex().as_str());
         let recorded = Timestamp::now();
         let oldest = self.oldest();
@@ -104,9 +104,8 @@ impl Engine {
             return Ok(());
         }
         let lane = self.lane(&tenant).await?;
-        let last: Option<FileEntry> = lane.get(&key::file(&path)).await?;
+        let last: Option<FileEntry> = lane.get(&key::file_of(&path_text)).await?;
         let first: Option<ContentEntry> = lane.get(&key::content(&hash)).await?;
-        let again: Option<ReturnEntry> = lane.get(&key::again(&hash, &path)).await?;
         let mut epoch = lane.epoch;
         // Out of the window it counts as new, but its ids are not given again.
         let first = first.filter(|first| {
@@ -119,6 +118,13 @@ impl Engine {
             (None, Foreign::Entry(entry)) => Some(entry),
             (first, _) => first,
         };
+        let empty = content.stamp.size == 0;
+        // Only what is not the first of its kind has one that counts.
+        let again: Option<ReturnEntry> = if first.is_some() || empty {
+            lane.get(&key::again(&hash, &path)).await?
+        } else {
+            None
+        };
         let known = Known {
             last_hash: last.as_ref().map(|last| last.hash.as_str()),
             last_failed: last.as_ref().is_some_and(|l| l.state == FileState::Failed),
@@ -126,7 +132,6 @@ impl Engine {
             again,
             epoch,
         };
-        let empty = content.stamp.size == 0;
         let (n, duplicate_of) =
             match ledger::judge(&path_text, &hash, empty, known, self.plan.duplicates) {
                 Verdict::Publish { n, duplicate_of } => (n, duplicate_of),
@@ -158,6 +163,7 @@ impl Engine {
             key,
             candidate,
             path,
+            path_text,
             tenant,
             content,
             hash,
@@ -332,7 +338,7 @@ impl Engine {
             lane.put(headgate_sdk::Entry::remove(key::records(&facts.path)));
         }
         remember(lane, facts, &facts.id);
-        lane.put(ledger::put(key::file(&facts.path), &entry));
+        lane.put(ledger::put(key::file_of(&facts.path_text), &entry));
         lane.finish(Some(After {
             key: facts.key.clone(),
             tenant: facts.tenant.clone(),
@@ -365,7 +371,7 @@ impl Engine {
         for (index, (member, entry)) in closed.members.iter().zip(entries).enumerate() {
             lane.open_contents.remove(&member.hash);
             remember(lane, member, &id);
-            lane.put(ledger::put(key::file(&member.path), &entry));
+            lane.put(ledger::put(key::file_of(&member.path_text), &entry));
             let after = After {
                 key: member.key.clone(),
                 tenant: member.tenant.clone(),
@@ -421,7 +427,7 @@ impl Engine {
         };
         lane.push_rejected(facts.failure(reason));
         lane.put(headgate_sdk::Entry::remove(key::records(&facts.path)));
-        lane.put(ledger::put(key::file(&facts.path), &entry));
+        lane.put(ledger::put(key::file_of(&facts.path_text), &entry));
         lane.finish(Some(After {
             key: facts.key.clone(),
             tenant: facts.tenant.clone(),
@@ -494,7 +500,7 @@ fn remember(lane: &mut LaneState, facts: &Facts, id: &Str) {
         return;
     }
     let entry = ContentEntry {
-        path: name::encode(&facts.path).as_ref().into(),
+        path: facts.path_text.clone(),
         id: id.clone(),
         n: facts.n,
         at,

@@ -4,8 +4,7 @@
 //! progress and reports what is durable. What was put and is not yet durable overlays what the checkpoint says.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque, hash_map::DefaultHasher},
-    hash::{Hash as _, Hasher as _},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry::Occupied},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -15,9 +14,10 @@ use headgate_sdk::{
     Batch, DeadLetter, Delivery, Entry, Envelope, Lane, LaneError, LaneSpec, Lanes, Permit,
     Position, Replay, Str,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::JoinSet};
 
+use super::digest::{Digested, digest};
 use crate::{
     ledger::{self, FileEntry},
     watch::Key,
@@ -105,7 +105,7 @@ pub(crate) struct LaneState {
     overlay: HashMap<Str, (u64, Option<Bytes>)>,
     overlaid: VecDeque<(u64, Vec<Str>)>,
     /// Hashes of all keys that may have an entry.
-    known: HashSet<u64>,
+    known: HashSet<u64, Digested>,
     /// Contents whose first event is not yet on its way: their duplicates wait.
     pub(crate) open_contents: HashSet<Str>,
     /// Where counting returns starts.
@@ -134,13 +134,13 @@ impl LaneState {
             .restored()
             .and_then(|position| position.decode().ok())
             .unwrap_or_default();
-        let mut known = HashSet::new();
+        let mut known = HashSet::default();
         let mut epoch = 0;
         let mut after: Option<Str> = None;
         loop {
             let page = lane.entries("", after.as_deref(), PAGE).await?;
             for (key, value) in &page {
-                known.insert(digest(key));
+                known.insert(digest(&[key]));
                 if key == ledger::key::EPOCH {
                     epoch = ledger::get(value).unwrap_or(0);
                 }
@@ -188,24 +188,30 @@ impl LaneState {
     }
 
     /// Reads an entry: what is on its way, else what is stored.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, LaneError> {
+    pub(crate) async fn get<T: ledger::Stored>(&self, key: &str) -> Result<Option<T>, LaneError> {
         Ok(self.get_raw(key).await?.as_deref().and_then(ledger::get))
     }
 
     /// Reads an entry as it is stored.
     pub(crate) async fn get_raw(&self, key: &str) -> Result<Option<Bytes>, LaneError> {
+        // What is on its way is known as well; most keys are asked for because they might be.
+        if !self.known.contains(&digest(&[key])) {
+            return Ok(None);
+        }
         if let Some((_, value)) = self.overlay.get(key) {
             return Ok(value.clone());
-        }
-        if !self.known.contains(&digest(key)) {
-            return Ok(None);
         }
         self.lane.entry(key).await
     }
 
     /// Whether [`get`](Self::get) may find something, without asking the store.
     pub(crate) fn may_know(&self, key: &str) -> bool {
-        self.known.contains(&digest(key))
+        self.known.contains(&digest(&[key]))
+    }
+
+    /// Whether there may be an entry whose key's parts, put together, have this [`digest`].
+    pub(crate) fn may_know_digest(&self, digest: u64) -> bool {
+        self.known.contains(&digest)
     }
 
     /// Whether an entry is on its way.
@@ -229,7 +235,7 @@ impl LaneState {
     /// Adds a change of an entry.
     pub(crate) fn put(&mut self, entry: Entry) {
         self.pending_bytes += entry.key.len() + entry.value.as_ref().map_or(0, Bytes::len);
-        self.known.insert(digest(&entry.key));
+        self.known.insert(digest(&[&entry.key]));
         self.overlay
             .insert(entry.key.clone(), (self.number, entry.value.clone()));
         self.pending.entries.push(entry);
@@ -270,6 +276,9 @@ impl LaneState {
             return;
         }
         let mut batch = std::mem::take(&mut self.pending);
+        // The next one will be alike.
+        self.pending.events.reserve(batch.events.len());
+        self.pending.entries.reserve(batch.entries.len());
         batch.position = Some(Position::encode(&LanePosition { files: self.files }));
         let keys = batch
             .entries
@@ -316,10 +325,11 @@ impl LaneState {
                 return;
             };
             for key in keys {
-                if self.overlay.get(&key).is_some_and(|(put, _)| *put <= batch)
-                    && let Some((_, None)) = self.overlay.remove(&key)
+                if let Occupied(put) = self.overlay.entry(key)
+                    && put.get().0 <= batch
+                    && let (key, (_, None)) = put.remove_entry()
                 {
-                    self.known.remove(&digest(&key));
+                    self.known.remove(&digest(&[&key]));
                 }
             }
         }
@@ -384,11 +394,4 @@ async fn serve(
         }
     }
     let _engine_ended = events.send(LaneEvent::Closed(tenant)).await;
-}
-
-/// Fixed keys: the hash only has to be the same within one run.
-fn digest(key: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
 }

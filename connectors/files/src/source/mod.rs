@@ -2,6 +2,7 @@
 
 mod append;
 mod bundle;
+mod digest;
 mod durable;
 mod engine;
 mod event;

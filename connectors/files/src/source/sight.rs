@@ -173,13 +173,18 @@ impl Engine {
             }
             None => {}
         }
-        let path = self.path(&key);
-        let entry_key = ledger::key::file(&path);
+        let digest = self.entry_digest(&key);
         let lane = self.lane(&tenant).await?;
-        let on_its_way = lane.is_on_its_way(&entry_key);
+        if digest.is_some_and(|digest| !lane.may_know_digest(digest)) {
+            self.tracker.found(&key, stamp, now);
+            return Ok(());
+        }
+        let entry_key = ledger::key::file_of(&self.path_text(&key));
+        let lane = self.lane(&tenant).await?;
         let entry: Option<FileEntry> = lane.get(&entry_key).await?;
         match entry {
             Some(entry) if entry.stamp == stamp => {
+                let on_its_way = lane.is_on_its_way(&entry_key);
                 self.tracker.forget(&key);
                 if on_its_way {
                     self.index.rest(&key, &stamp, Rest::Published, scan);

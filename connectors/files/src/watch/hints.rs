@@ -4,15 +4,14 @@
 
 use std::{
     collections::HashMap,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use notify::{
-    Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
-    event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode},
-};
 use tokio::sync::Notify;
+
+use super::inotify::{self, News, Watch};
 
 /// At most this many paths wait to be looked at; beyond that a scan finds them.
 const MAX_PATHS: usize = 16_384;
@@ -51,8 +50,9 @@ pub struct Hints {
 }
 
 /// Watches one folder recursively for as long as it lives.
+#[derive(Debug)]
 pub struct Watcher {
-    _inner: RecommendedWatcher,
+    _inner: Watch,
 }
 
 /// Why a folder is not watched.
@@ -66,7 +66,7 @@ pub enum WatchError {
     Exhausted,
     /// Anything else.
     #[error("watching failed, so the folder is scanned instead: {0}")]
-    Failed(#[source] notify::Error),
+    Failed(#[source] io::Error),
 }
 
 impl Hints {
@@ -78,44 +78,37 @@ impl Hints {
     /// Takes everything that is pending.
     #[must_use]
     pub fn take(&self) -> Pending {
-        std::mem::take(&mut *self.lock())
+        let mut pending = std::mem::take(&mut *self.lock());
+        if pending.rescan {
+            // That a file was closed may be in what was lost: nobody may wait for it.
+            for hint in pending.paths.values_mut() {
+                if *hint == Hint::Writing {
+                    *hint = Hint::Touched;
+                }
+            }
+        }
+        pending
     }
 
-    /// Watches `root` and everything below. Blocking: it walks the tree.
+    /// Watches `root` and everything below. Blocking: it walks the tree. Needs a runtime, which reads the events.
     ///
     /// # Errors
     /// [`WatchError`]; what could be watched before is given up again.
     pub fn watch(&self, root: &Path) -> Result<Watcher, WatchError> {
         let hints = self.clone();
-        let config = Config::default().with_follow_symlinks(false);
-        let failed = |error: notify::Error| match error.kind {
-            notify::ErrorKind::MaxFilesWatch => WatchError::Exhausted,
-            _ => WatchError::Failed(error),
-        };
-        let mut inner =
-            RecommendedWatcher::new(move |event| hints.handle(event), config).map_err(failed)?;
-        inner
-            .watch(root, RecursiveMode::Recursive)
-            .map_err(failed)?;
-        Ok(Watcher { _inner: inner })
+        match inotify::watch(root, move |news| hints.handle(news)) {
+            Ok(inner) => Ok(Watcher { _inner: inner }),
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => Err(WatchError::Exhausted),
+            Err(error) => Err(WatchError::Failed(error)),
+        }
     }
 
-    fn handle(&self, event: notify::Result<Event>) {
+    fn handle(&self, news: News) {
         let mut pending = self.lock();
-        match event {
-            Ok(event) if event.need_rescan() => pending.rescan = true,
-            Ok(event) => {
-                let Some(hint) = hint(&event.kind) else {
-                    return;
-                };
-                for path in event.paths {
-                    pending.add(path, hint);
-                }
-            }
-            Err(error) => {
-                pending.rescan = true;
-                pending.exhausted |= matches!(error.kind, notify::ErrorKind::MaxFilesWatch);
-            }
+        pending.rescan |= news.lost;
+        pending.exhausted |= news.exhausted;
+        for (path, hint) in news.hints {
+            pending.add(path, hint);
         }
         drop(pending);
         self.wake.notify_one();
@@ -140,20 +133,6 @@ impl Pending {
             *known = hint;
         }
     }
-}
-
-fn hint(kind: &EventKind) -> Option<Hint> {
-    Some(match kind {
-        EventKind::Create(CreateKind::Folder) => Hint::Folder,
-        EventKind::Create(_) | EventKind::Modify(ModifyKind::Metadata(_)) => Hint::Touched,
-        EventKind::Modify(ModifyKind::Data(_)) => Hint::Writing,
-        EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Hint::Complete,
-        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => Hint::Gone,
-        // Reported besides `From` and `To`.
-        EventKind::Modify(ModifyKind::Name(_)) | EventKind::Access(_) => return None,
-        EventKind::Modify(_) | EventKind::Any | EventKind::Other => Hint::Touched,
-    })
 }
 
 #[cfg(test)]
@@ -240,6 +219,23 @@ mod tests {
         }
         assert!(pending.rescan);
         assert_eq!(pending.paths.len(), MAX_PATHS);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_close_that_may_be_lost() {
+        let hints = Hints::default();
+        let path = PathBuf::from("a");
+        let written = |lost| News {
+            hints: vec![(path.clone(), Hint::Writing)],
+            lost,
+            exhausted: false,
+        };
+        hints.handle(written(false));
+        assert_eq!(hints.take().paths[&path], Hint::Writing);
+        hints.handle(written(true));
+        let pending = hints.take();
+        assert!(pending.rescan);
+        assert_eq!(pending.paths[&path], Hint::Touched);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Finding files: events as hints, scans as the truth.
 
 pub mod hints;
+mod inotify;
 pub mod place;
 pub mod tracker;
 pub mod walk;

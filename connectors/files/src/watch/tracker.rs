@@ -7,8 +7,10 @@
 //! by whoever took them.
 
 use std::{
-    cmp::Reverse,
+    cmp::{Ordering, Reverse},
     collections::{BinaryHeap, HashMap, HashSet},
+    hash::{Hash, Hasher},
+    os::unix::ffi::OsStrExt as _,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,12 +20,48 @@ use super::Hint;
 use crate::stamp::Stamp;
 
 /// A file: which of the source's folders, and the path in it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// Two are equal if they are byte for byte: walks write each path in one way only. (Comparing paths part by part takes a multiple of
+/// the time, and keys are compared all the time.)
+#[derive(Debug, Clone)]
 pub struct Key {
     /// Index of the configured folder.
     pub folder: u16,
     /// Path relative to it.
     pub path: Arc<Path>,
+}
+
+impl Key {
+    fn bytes(&self) -> &[u8] {
+        self.path.as_os_str().as_bytes()
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.folder == other.folder && self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folder.hash(state);
+        self.bytes().hash(state);
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.folder, self.bytes()).cmp(&(other.folder, other.bytes()))
+    }
 }
 
 /// A file that was seen and is not yet taken.

@@ -85,30 +85,38 @@ enum Looked {
     Met(Met),
 }
 
+enum Found {
+    Nothing,
+    Folder,
+    File(Stamp),
+}
+
 fn look_at(real_root: &Path, entry: &DirEntry, path: PathBuf) -> Looked {
     let found = entry.file_type().and_then(|kind| {
         if kind.is_dir() {
-            return Ok(Looked::Folder(path.clone()));
+            return Ok(Found::Folder);
         }
         let metadata = if kind.is_symlink() {
             let Ok(target) = fs::canonicalize(entry.path()) else {
-                return Ok(Looked::Nothing);
+                return Ok(Found::Nothing);
             };
             if !target.starts_with(real_root) {
-                return Ok(Looked::Nothing);
+                return Ok(Found::Nothing);
             }
             fs::metadata(target)?
         } else {
             entry.metadata()?
         };
         Ok(if metadata.is_file() {
-            Looked::Met(Met::File(path.clone(), Stamp::of(&metadata)))
+            Found::File(Stamp::of(&metadata))
         } else {
-            Looked::Nothing
+            Found::Nothing
         })
     });
     match found {
-        Ok(looked) => looked,
+        Ok(Found::Nothing) => Looked::Nothing,
+        Ok(Found::Folder) => Looked::Folder(path),
+        Ok(Found::File(stamp)) => Looked::Met(Met::File(path, stamp)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Looked::Nothing,
         Err(error) => Looked::Met(Met::Trouble(path, error)),
     }

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use headgate_files::Files;
+use headgate_files::{
+    Files,
+    ledger::{self, FileEntry},
+};
 use headgate_sdk::{
     DeadLetter, Envelope, LaneId,
     conformance::{Run, World},
@@ -190,8 +193,9 @@ impl Bench {
     pub(crate) fn stored(&self, path: &Path) -> Option<Value> {
         let lane = LaneId::from_stored("subject/");
         let entries = self.world.lanes.stored_entries(&lane);
-        let key = headgate_files::ledger::key::file(path);
-        Some(serde_json::from_slice(entries.get(&key)?).unwrap())
+        let key = ledger::key::file(path);
+        let entry: FileEntry = ledger::get(entries.get(&key)?).unwrap();
+        Some(serde_json::to_value(entry).unwrap())
     }
 
     pub(crate) async fn until_state(&self, path: &Path, state: &str) {
