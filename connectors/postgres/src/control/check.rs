@@ -448,3 +448,69 @@ async fn unused(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use headgate_sdk::SourceInfo;
+
+    use super::*;
+
+    /// What is said about a server with these facts, beyond what is fine.
+    fn said(config: serde_json::Value, facts: &ServerFacts) -> String {
+        let info = SourceInfo {
+            name: "crm".into(),
+            tenant: "default".into(),
+            urn: "urn:headgate:default:postgres:crm".into(),
+            group: "headgate".into(),
+            instance: "i".into(),
+            public_url: None,
+        };
+        let checked = Checked::new(serde_json::from_value(config).unwrap(), &info).unwrap();
+        let mut findings = Vec::new();
+        server(&checked, facts, &mut findings);
+        findings.retain(|finding| finding.weight != Weight::Fine);
+        crate::command::render("crm", &findings)
+    }
+
+    #[test]
+    fn everything_about_a_server_is_said_with_what_mends_it() {
+        let good = ServerFacts {
+            version: 180_001,
+            wal_level: "logical".into(),
+            wal_sender_timeout: 60_000,
+            max_slot_wal_keep_size: 50_000,
+            max_replication_slots: 10,
+            used_replication_slots: 9,
+            max_wal_senders: 10,
+            used_wal_senders: 9,
+            replication: true,
+            encoding: "UTF8".into(),
+            ..ServerFacts::default()
+        };
+        let config = serde_json::json!({ "url": "postgres://headgate:p@127.0.0.1/crm", "tables": ["public.*"], "failover": true });
+        assert_eq!(said(config.clone(), &good), "crm\n");
+        let bad = ServerFacts {
+            version: 130_010,
+            wal_level: "replica".into(),
+            wal_sender_timeout: 1_000,
+            max_slot_wal_keep_size: -1,
+            used_replication_slots: 10,
+            used_wal_senders: 10,
+            is_standby: true,
+            replication: false,
+            encoding: "SQL_ASCII".into(),
+            ..good.clone()
+        };
+        let far = serde_json::json!({ "url": "postgres://headgate:p@db.example/crm", "tables": ["public.*"], "failover": true });
+        insta::assert_snapshot!(said(far, &bad));
+        let superuser = ServerFacts {
+            superuser: true,
+            ..good
+        };
+        let said = said(config, &superuser);
+        assert!(
+            said.contains("is a superuser; it needs REPLICATION"),
+            "{said}"
+        );
+    }
+}

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     setup::command,
-    support::{DEADLINE, Database, data, durable, until, wait_for},
+    support::{DEADLINE, Database, data, durable, until, wait_for, wait_for_count},
 };
 
 fn streamed(database: &Database, more: Value) -> Value {
@@ -289,7 +289,7 @@ async fn an_operator_is_answered_before_the_backlog_is_read() {
     }
     let read = durable(&world).len();
     assert!(read < ROWS, "it was answered after the last of {read} rows");
-    wait_for(&world, "the rest", |events| events.len() == ROWS).await;
+    wait_for_count(&world, "the rest", ROWS).await;
     run.stop(DEADLINE).await.unwrap();
     database.drop_all().await;
 }

@@ -4,7 +4,9 @@ use headgate_postgres::Postgres;
 use headgate_sdk::{Envelope, Op, SourceError, conformance::World, status::State};
 use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, Database, connect, data, durable, proxy::Proxy, until, wait_for};
+use crate::support::{
+    DEADLINE, Database, connect, data, durable, proxy::Proxy, until, wait_for, wait_for_count,
+};
 
 async fn ready(more: Value) -> (Database, Proxy, World, Value) {
     let database = Database::new().await;
@@ -92,7 +94,7 @@ async fn a_network_that_is_cut_again_and_again_loses_nothing() {
         free_slot(&database).await;
     }
     let run = world.start::<Postgres>(config).unwrap();
-    wait_for(&world, "all of it", |events| events.len() >= 10_000).await;
+    wait_for_count(&world, "all of it", 10_000).await;
     run.stop(DEADLINE).await.unwrap();
     let expected: Vec<u32> = (0..10_000).collect();
     assert_eq!(ids(&durable(&world)), json!(expected));
@@ -126,7 +128,7 @@ async fn a_spool_that_is_full_gives_way_to_receiving_after_commit() {
     .await;
     assert_eq!(durable(&world).len(), 1, "what is not committed has left");
     client.batch_execute("COMMIT").await.unwrap();
-    wait_for(&world, "the transaction", |events| events.len() == 20_001).await;
+    wait_for_count(&world, "the transaction", 20_001).await;
     let left = std::fs::read_dir(world.folder().join("scratch/spool")).unwrap();
     assert_eq!(left.count(), 0, "a spool was left behind");
     run.stop(DEADLINE).await.unwrap();

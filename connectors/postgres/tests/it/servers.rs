@@ -9,7 +9,7 @@ use crate::{
     support::{
         DEADLINE, Database,
         cluster::{Cluster, caught_up},
-        connect, data, durable, server, until, wait_for,
+        connect, data, durable, server, until, wait_for, wait_for_count,
     },
 };
 
@@ -298,7 +298,7 @@ async fn a_blocked_sink_does_not_keep_a_server_from_shutting_down() {
     world.lanes.release();
     cluster.run();
     let run = world.start::<Postgres>(config).unwrap();
-    wait_for(&world, "all rows", |events| events.len() == 10_000).await;
+    wait_for_count(&world, "all rows", 10_000).await;
     run.stop(DEADLINE).await.unwrap();
 }
 

@@ -264,6 +264,16 @@ pub(crate) async fn wait_for_event(
     }
 }
 
+/// Waits until `count` events are durable, of which there may be very many.
+pub(crate) async fn wait_for_count(world: &World, what: &str, count: usize) {
+    let mut seen = 0;
+    wait_for_event(world, what, |_| {
+        seen += 1;
+        seen >= count
+    })
+    .await;
+}
+
 fn gave_up(world: &World, what: &str) -> ! {
     let events = durable(world);
     let last = events.last().map(|e| (e.id.clone(), data(e)));
