@@ -128,3 +128,80 @@ async fn everything_that_is_missing_is_named_with_what_mends_it() {
         .await;
     database.drop_all().await;
 }
+
+/// What a dry run prints is exactly this, and it does the same by hand.
+async fn printed_sql_runs_by_hand(database: Database, generated: &str) {
+    database
+        .run(
+            "CREATE TABLE orders (id int PRIMARY KEY, note text, secret text); CREATE TABLE \"Odd \"\"Name\" (id int PRIMARY KEY);
+             CREATE TABLE parts (id int, d date, PRIMARY KEY (id, d)) PARTITION BY RANGE (d);
+             CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')",
+        )
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    let (name, url) = (&database.name, database.url());
+    let place = Place::new(
+        folder.path(),
+        &format!(
+            "sources:\n  crm: {{ type: postgres, url: \"{url}\", tables: [\"public.*\"], slot: {name}, ddl: true, \
+             table_options: {{ public.orders: {{ columns: [id, note], filter: \"id % 2 = 0\" }} }} }}\n"
+        ),
+    );
+    let (code, printed, _) = run(&place, &["setup", "--dry-run"]);
+    let function = "CREATE FUNCTION \"public\".\"headgate_crm_ddl\"() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET \
+         search_path = pg_catalog AS $headgate$ BEGIN PERFORM pg_logical_emit_message(true, 'headgate:ddl', \
+         json_build_object('command', tg_tag, 'statement', current_query(), 'objects', (SELECT json_agg(json_build_object('type', \
+         object_type, 'identity', object_identity)) FROM pg_event_trigger_ddl_commands()))::text); END $headgate$;";
+    let expected = [
+        format!(
+            "CREATE PUBLICATION \"headgate_crm\" FOR TABLE \"public\".\"Odd \"\"Name\", \"public\".\"orders\" (\"id\", \"note\") WHERE \
+             (id % 2 = 0), \"public\".\"parts\" WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = \
+             true{generated});"
+        ),
+        format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput');"),
+        function.to_owned(),
+        "CREATE EVENT TRIGGER \"headgate_crm_ddl\" ON ddl_command_end EXECUTE FUNCTION \"public\".\"headgate_crm_ddl\"();".to_owned(),
+    ];
+    assert_eq!(
+        (code, printed.lines().collect::<Vec<_>>()),
+        (0, expected.iter().map(String::as_str).collect())
+    );
+    for statement in printed.lines() {
+        database.run(statement).await;
+    }
+    let (code, done, error) = run(&place, &["setup"]);
+    assert_eq!((code, done.as_str()), (0, ""));
+    assert_says(&error, &["nothing to do"]);
+    let (code, found, _) = run(&place, &["check"]);
+    assert_eq!(code, 0, "{found}");
+
+    let (code, printed, _) = run(&place, &["drop", "--dry-run"]);
+    let expected = [
+        format!("SELECT pg_drop_replication_slot('{name}');"),
+        "DROP PUBLICATION \"headgate_crm\";".to_owned(),
+        "DROP EVENT TRIGGER \"headgate_crm_ddl\";".to_owned(),
+        "DROP FUNCTION \"public\".\"headgate_crm_ddl\"();".to_owned(),
+    ];
+    assert_eq!(
+        (code, printed.lines().collect::<Vec<_>>()),
+        (0, expected.iter().map(String::as_str).collect())
+    );
+    for statement in printed.lines() {
+        database.run(statement).await;
+    }
+    let (code, done, error) = run(&place, &["drop"]);
+    assert_eq!((code, done.as_str()), (0, ""));
+    assert_says(&error, &["nothing to do"]);
+    database.drop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sql_of_a_dry_run_is_exact_and_runs_by_hand() {
+    printed_sql_runs_by_hand(Database::new().await, "").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sql_of_a_dry_run_is_exact_and_runs_by_hand_on_18() {
+    let database = Database::on("POSTGRES18_URL", "postgres18").await;
+    printed_sql_runs_by_hand(database, ", publish_generated_columns = stored").await;
+}

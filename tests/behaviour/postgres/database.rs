@@ -20,7 +20,12 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) async fn new() -> Self {
-        let server = support::server("POSTGRES_URL", "postgres15");
+        Self::on("POSTGRES_URL", "postgres15").await
+    }
+
+    /// On the server that `variable` names; `service` starts it.
+    pub(super) async fn on(variable: &str, service: &str) -> Self {
+        let server = support::server(variable, service);
         let name = unique("gateway").replace('-', "_");
         let admin = connect(&server).await;
         admin

@@ -8,3 +8,4 @@ mod figures;
 mod fold;
 mod rebuild;
 mod snapshot;
+mod supervised;

@@ -75,10 +75,12 @@ impl Place {
             .unwrap()
     }
 
-    /// Starts a gateway and waits until all of its sources are ready.
+    /// Starts a gateway and waits until all of its sources are ready. A server may hold what a killed one had (a slot) as long as
+    /// it works for it, which with large counts is minutes.
     pub(crate) async fn start(&self) -> Running {
         let mut running = self.launch(None);
         let started = Instant::now();
+        let deadline = DEADLINE * u32::try_from(super::scale(1, 10)).unwrap();
         loop {
             if let Some(status) = running.ended() {
                 panic!("the gateway ended with {status}: {}", self.log());
@@ -86,11 +88,10 @@ impl Place {
             if running.is_ready().await {
                 return running;
             }
-            assert!(
-                started.elapsed() < DEADLINE,
-                "the gateway did not get ready: {}",
-                self.log()
-            );
+            if started.elapsed() > deadline {
+                let state = running.readiness().await;
+                panic!("the gateway did not get ready: {state:?}\n{}", self.log());
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
