@@ -224,12 +224,14 @@ fn non_empty<'a>(name: &str, value: &Value<'a>) -> Result<&'a str, InvalidEvent>
 impl CloudEvent {
     /// The envelope of an event that came from outside: identity, type, subject, time, data and unknown extensions stay,
     /// the source moves to `originsource`, and [`NEVER_FROM_OUTSIDE`] is dropped. An event without a time happened when it
-    /// was received; one that is part of a chain (`hop` or `causationid`) has passed one gateway more; a `traceparent` that
-    /// is not one is ignored together with its `tracestate`, as W3C Trace Context asks.
+    /// was received; one that is part of a chain (`hop` or `causationid`), or was an envelope before (`envelopeversion`), has
+    /// passed one gateway more; a `traceparent` that is not one is ignored together with its `tracestate`, as W3C Trace
+    /// Context asks.
     ///
     /// # Errors
     /// An attribute that the profile gives a type (`hop`, `expirytime`, `op`, or a string) has another value.
     pub fn received(mut self, receipt: Receipt) -> Result<Envelope, InvalidEvent> {
+        let was_envelope = self.extensions.get("envelopeversion").is_some();
         for name in NEVER_FROM_OUTSIDE {
             self.extensions.remove(name);
         }
@@ -240,7 +242,7 @@ impl CloudEvent {
         envelope.recordedtime = receipt.recordedtime;
         envelope.tenantid = receipt.tenantid;
         envelope.originsource = Some(origin);
-        if envelope.hop.is_some() || envelope.causationid.is_some() {
+        if was_envelope || envelope.hop.is_some() || envelope.causationid.is_some() {
             envelope.hop = Some(envelope.hop.unwrap_or(0).max(0).saturating_add(1));
         }
         if !envelope.traceparent.as_deref().is_some_and(is_traceparent) {

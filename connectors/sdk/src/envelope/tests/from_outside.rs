@@ -118,6 +118,8 @@ fn a_chain_grows_by_one_gateway() {
     for (members, hop) in [
         ("", None),
         (r#","causationid":"p""#, Some(1)),
+        (r#","envelopeversion":1"#, Some(1)),
+        (r#","envelopeversion":1,"hop":2"#, Some(3)),
         (r#","hop":2"#, Some(3)),
         (r#","hop":"2""#, Some(3)),
         (r#","hop":-5"#, Some(1)),
