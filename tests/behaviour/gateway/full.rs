@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, time::Instant};
 
 use hyper::StatusCode;
 
-use crate::support::{
-    gateway::{DEADLINE, Place, Running},
-    http::Client,
-};
+use crate::support::gateway::{DEADLINE, Place, Running};
 
 /// The smallest journal there is: two segments.
 fn sections(sink: &str) -> String {
@@ -25,17 +22,8 @@ sinks:
 }
 
 async fn post(running: &Running, number: u64, padding: &str) -> StatusCode {
-    let mut client = Client::connect(running.http).await.unwrap();
     let body = format!(r#"{{"object_kind":"push","number":{number},"padding":"{padding}"}}"#);
-    let headers = [
-        ("x-gitlab-token", "s3cret"),
-        ("content-type", "application/json"),
-    ];
-    client
-        .post("/webhook/hooks", &headers, body)
-        .await
-        .unwrap()
-        .0
+    running.post(body).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

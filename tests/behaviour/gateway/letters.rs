@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::StatusCode;
 use serde_json::Value;
 
 use super::crash::{Accepted, send_until_killed};
@@ -14,38 +13,9 @@ use crate::{
     support::{
         consumer::{Found, read_all},
         gateway::{DEADLINE, Place, Running},
-        http::Client,
         scale, server, unique,
     },
 };
-
-async fn send(running: &Running, body: String) {
-    let mut client = Client::connect(running.http).await.unwrap();
-    let headers = [
-        ("x-gitlab-token", "s3cret"),
-        ("content-type", "application/json"),
-    ];
-    let answer = client.post("/webhook/hooks", &headers, body).await;
-    assert_eq!(answer.unwrap().0, StatusCode::ACCEPTED);
-}
-
-fn letters(place: &Place) -> Vec<Value> {
-    let listed = place.command(&["dead-letters", "list", "--json"]);
-    assert!(listed.status.success(), "{listed:?}");
-    let lines = String::from_utf8(listed.stdout).unwrap();
-    lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-async fn wait_for(place: &Place, what: &str, mut is: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is() {
-        assert!(began.elapsed() < DEADLINE, "{what}: {}", place.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
 
 async fn ready(running: &Running, place: &Place) {
     let began = Instant::now();
@@ -71,9 +41,11 @@ pipeline:
     let place = Place::new(folder.path(), sections);
     let running = place.start().await;
     for number in 0..LETTERS {
-        send(&running, format!(r#"{{"number":{number}}}"#)).await;
+        running.send(format!(r#"{{"number":{number}}}"#)).await;
     }
-    wait_for(&place, "dead letters", || letters(&place).len() == LETTERS).await;
+    place
+        .until("dead letters", async || place.letters().len() == LETTERS)
+        .await;
     assert!(running.stop().success());
     schema("{}");
 
@@ -81,26 +53,28 @@ pipeline:
     ready(&running, &place).await;
     let cut = place.command(&["dead-letters", "retry"]);
     assert!(!cut.status.success(), "{cut:?}");
-    wait_for(&place, "the process is killed", || {
-        running.ended().is_some()
-    })
-    .await;
+    place
+        .until("the process is killed", async || running.ended().is_some())
+        .await;
 
     let running = place.start().await;
     // What is in the journal goes on by itself; the letters do not know yet.
-    wait_for(&place, "delivered", || place.tail().len() == LETTERS).await;
-    assert_eq!(letters(&place).len(), LETTERS);
+    place
+        .until("delivered", async || place.tail().len() == LETTERS)
+        .await;
+    assert_eq!(place.letters().len(), LETTERS);
     let retried = place.command(&["dead-letters", "retry"]);
     assert!(retried.status.success(), "{retried:?}");
-    assert_eq!(letters(&place), Vec::<Value>::new());
-    send(&running, r#"{"number":"last"}"#.to_owned()).await;
-    wait_for(&place, "the last", || {
-        place
-            .tail()
-            .iter()
-            .any(|event| event["data"]["number"] == "last")
-    })
-    .await;
+    assert_eq!(place.letters(), Vec::<Value>::new());
+    running.send(r#"{"number":"last"}"#.to_owned()).await;
+    place
+        .until("the last", async || {
+            place
+                .tail()
+                .iter()
+                .any(|event| event["data"]["number"] == "last")
+        })
+        .await;
     assert_eq!(place.tail().len(), LETTERS + 1);
     assert!(running.stop().success());
 }
@@ -133,10 +107,9 @@ sink: {{ type: kafka, brokers: "{brokers}", delivery: exactly_once, transactions
         ready(&running, &place).await;
         let accepted = Accepted::default();
         send_until_killed(running.http, 0, 1, Accepted::clone(&accepted)).await;
-        wait_for(&place, "the process is killed", || {
-            running.ended().is_some()
-        })
-        .await;
+        place
+            .until("the process is killed", async || running.ended().is_some())
+            .await;
 
         place.configure(&sections("others"));
         let running = place.start().await;
@@ -146,15 +119,16 @@ sink: {{ type: kafka, brokers: "{brokers}", delivery: exactly_once, transactions
             records.iter().map(|r| r.event().id.to_string()).collect()
         };
         let dead = || -> Vec<String> {
-            let letters = letters(&place).into_iter();
+            let letters = place.letters().into_iter();
             letters
                 .map(|letter| letter["id"].as_str().unwrap().to_owned())
                 .collect()
         };
-        wait_for(&place, "all are somewhere", || {
-            delivered().len() + dead().len() >= accepted
-        })
-        .await;
+        place
+            .until("all are somewhere", async || {
+                delivered().len() + dead().len() >= accepted
+            })
+            .await;
         assert!(running.stop().success());
         let (delivered, dead) = (delivered(), dead());
         assert!(!delivered.is_empty(), "round {round}: killed too early");
@@ -222,19 +196,21 @@ sink: {{ type: kafka, brokers: "{brokers}", delivery: exactly_once, max_message_
     let place = Place::new(folder.path(), &sections);
     let running = place.start().await;
     // One fails before it is redacted, one is too large for the sink, and with its data for the topic.
-    send(&running, format!(r#"{{"number":1,"card":"{SECRET}"}}"#)).await;
+    running
+        .send(format!(r#"{{"number":1,"card":"{SECRET}"}}"#))
+        .await;
     let large = "x".repeat(30_000);
-    send(
-        &running,
-        format!(r#"{{"number":"2","card":"{SECRET}","text":"{large}"}}"#),
-    )
-    .await;
+    running
+        .send(format!(
+            r#"{{"number":"2","card":"{SECRET}","text":"{large}"}}"#
+        ))
+        .await;
     let found = published(&place, &brokers, &letters_topic, |found| found.len() == 2).await;
     assert_eq!(
         setting(&brokers, &letters_topic, "cleanup.policy").await,
         "compact"
     );
-    let kept = letters(&place);
+    let kept = place.letters();
     for letter in &kept {
         let of = |name: &str| letter[name].as_str().unwrap().to_owned();
         let key = format!("{}/{}/{}", of("source"), of("id"), of("step"));

@@ -2,13 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
-use serde_json::Value;
-
-use crate::support::{
-    gateway::{DEADLINE, Place, Running},
-    http::Client,
-};
+use crate::support::gateway::{DEADLINE, Place};
 
 /// The memory that a gateway may have needed at its worst: some copies of a body of ten megabytes, and what it needs anyway.
 const MAX_MEMORY: u64 = 400 << 20;
@@ -54,34 +48,11 @@ fn poison() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-async fn send(running: &Running, body: Vec<u8>) {
-    let mut client = Client::connect(running.http).await.unwrap();
-    let headers = [
-        ("x-gitlab-token", "s3cret"),
-        ("content-type", "application/json"),
-    ];
-    let (status, answer) = client
-        .post("/webhook/hooks", &headers, body)
-        .await
-        .expect("the gateway lives");
-    assert_eq!(status, StatusCode::ACCEPTED, "{answer:?}");
-}
-
-fn letters(place: &Place) -> Vec<Value> {
-    let listed = place.command(&["dead-letters", "list", "--json"]);
-    assert!(listed.status.success(), "{listed:?}");
-    let lines = String::from_utf8(listed.stdout).unwrap();
-    lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
 /// Waits until the log and the dead letters have so many.
 async fn wait_for(place: &Place, logged: usize, dead: usize) {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let now = (place.tail().len(), letters(place).len());
+        let now = (place.tail().len(), place.letters().len());
         if now == (logged, dead) {
             return;
         }
@@ -89,7 +60,7 @@ async fn wait_for(place: &Place, logged: usize, dead: usize) {
             Instant::now() < deadline && now.0 <= logged && now.1 <= dead,
             "{now:?} instead of {:?}: {:#?}\n{}",
             (logged, dead),
-            letters(place),
+            place.letters(),
             place.log()
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -105,21 +76,17 @@ async fn poison_ends_in_the_dead_letters_and_not_in_a_loop() {
     let running = place.start().await;
     let poison = poison();
     for (_, body) in &poison {
-        send(&running, body.clone()).await;
+        running.send(body.clone()).await;
     }
     // Large is not wrong.
-    send(
-        &running,
-        format!(r#"{{"a":"{}"}}"#, "x".repeat(10 << 20)).into_bytes(),
-    )
-    .await;
-    send(
-        &running,
-        br#"{"a":"after all of them","secret":"s","list":[1,null]}"#.to_vec(),
-    )
-    .await;
+    running
+        .send(format!(r#"{{"a":"{}"}}"#, "x".repeat(10 << 20)).into_bytes())
+        .await;
+    running
+        .send(br#"{"a":"after all of them","secret":"s","list":[1,null]}"#.to_vec())
+        .await;
     wait_for(&place, 2, poison.len()).await;
-    for letter in letters(&place) {
+    for letter in place.letters() {
         let reason = letter["reason"].as_str().unwrap_or_default();
         assert!(
             ["invalid_data", "unexact_number"].contains(&reason),
@@ -131,7 +98,7 @@ async fn poison_ends_in_the_dead_letters_and_not_in_a_loop() {
     // Neither a crash nor a restart brings any of it back.
     running.kill();
     let running = place.start().await;
-    send(&running, br#"{"a":"the next life"}"#.to_vec()).await;
+    running.send(br#"{"a":"the next life"}"#.to_vec()).await;
     wait_for(&place, 3, poison.len()).await;
     assert!(running.stop().success());
     let last = place.tail().pop().unwrap();

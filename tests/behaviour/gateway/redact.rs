@@ -6,13 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::StatusCode;
 use serde_json::Value;
 
-use crate::support::{
-    gateway::{DEADLINE, Place, Running},
-    http::Client,
-};
+use crate::support::gateway::{DEADLINE, Place, Running};
 
 const CARD: &str = "4111111111111111";
 const MASKED: &str = "************1111";
@@ -32,28 +28,18 @@ pipeline:
 }
 
 async fn send(running: &Running, id: u32, total: &str) {
-    let mut client = Client::connect(running.http).await.unwrap();
-    let headers = [
-        ("x-gitlab-token", "s3cret"),
-        ("content-type", "application/json"),
-    ];
     let body = format!(r#"{{"id":{id},"card":"{CARD}","total":{total}}}"#);
-    let answer = client.post("/webhook/hooks", &headers, body).await;
-    assert_eq!(answer.unwrap().0, StatusCode::ACCEPTED);
+    running.send(body).await;
 }
 
 /// Letters by the number of their event.
 fn letters(place: &Place) -> Vec<Value> {
-    let listed = place.command(&["dead-letters", "list", "--json"]);
-    assert!(listed.status.success(), "{listed:?}");
-    let lines = String::from_utf8(listed.stdout).unwrap();
-    assert!(!lines.contains(CARD), "{lines}");
-    let letter = |line: &str| {
-        let letter: Value = serde_json::from_str(line).unwrap();
+    let letter = |letter: Value| {
+        assert!(!letter.to_string().contains(CARD), "{letter}");
         let shown = place.command(&["dead-letters", "show", &letter["position"].to_string()]);
         serde_json::from_slice(&shown.stdout).unwrap()
     };
-    lines.lines().map(letter).collect()
+    place.letters().into_iter().map(letter).collect()
 }
 
 /// Waits until the log and the dead letters have so many.
@@ -92,12 +78,6 @@ fn readable_in(data: &Path) -> Vec<String> {
     found
 }
 
-async fn page(running: &Running, path: &str) -> String {
-    let mut client = Client::connect(running.admin).await.unwrap();
-    let (_, body) = client.get(path).await.unwrap();
-    String::from_utf8(body.to_vec()).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_fails_before_redact_leaves_data_dir_only_redacted() {
     let folder = tempfile::tempdir().unwrap();
@@ -127,7 +107,7 @@ async fn an_event_that_fails_before_redact_leaves_data_dir_only_redacted() {
     );
     // Nothing that others look at tells it.
     for path in ["/metrics", "/readyz", "/api/v1/dead-letters"] {
-        let page = page(&running, path).await;
+        let page = running.page(path).await;
         assert!(!page.contains(CARD), "{path}: {page}");
     }
     assert!(running.stop().success());

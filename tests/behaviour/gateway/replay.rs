@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::StatusCode;
 use rdkafka::{
     ClientConfig,
     message::{Header, OwnedHeaders},
@@ -21,23 +20,12 @@ use crate::{
     kafka::topic,
     support::{
         consumer::{Found, read_all},
-        gateway::{DEADLINE, Place, Running},
-        http::Client,
+        gateway::{DEADLINE, Place},
         server, unique,
     },
 };
 
 const EVENTS: usize = 60;
-
-async fn send(running: &Running, body: String) {
-    let mut client = Client::connect(running.http).await.unwrap();
-    let headers = [
-        ("x-gitlab-token", "s3cret"),
-        ("content-type", "application/json"),
-    ];
-    let answer = client.post("/webhook/hooks", &headers, body).await;
-    assert_eq!(answer.unwrap().0, StatusCode::ACCEPTED);
-}
 
 /// Waits until the topic holds so many committed records.
 async fn arrived(brokers: &str, topic: &str, count: usize) -> Vec<Found> {
@@ -141,11 +129,12 @@ sink: {{ type: kafka, brokers: "{brokers}", {delivery} }}
     let place = Place::new(folder.path(), &sections);
     let running = place.start().await;
     for number in 0..EVENTS {
-        send(
-            &running,
-            format!(r#"{{"number":{number},"key":"key-{}"}}"#, number % 7),
-        )
-        .await;
+        running
+            .send(format!(
+                r#"{{"number":{number},"key":"key-{}"}}"#,
+                number % 7
+            ))
+            .await;
     }
     let original = arrived(&brokers, &from, EVENTS).await;
     write_others(&brokers, &from);
@@ -219,9 +208,7 @@ sink: {{ type: kafka, brokers: "{brokers}", {delivery} }}
     let running = place.start().await;
     let asked = Instant::now();
     loop {
-        let mut client = Client::connect(running.admin).await.unwrap();
-        let (_, text) = client.get("/metrics").await.unwrap();
-        let text = String::from_utf8(text.to_vec()).unwrap();
+        let text = running.page("/metrics").await;
         let mut lines = text.lines();
         let age = lines.find_map(|line| line.strip_prefix("headgate_replay_age_seconds "));
         if let Some(age) = age {
@@ -264,7 +251,7 @@ pipeline:
     let running = place.start().await;
     // The last two are wrong.
     for number in 0..12 {
-        send(&running, format!(r#"{{"number":{number}}}"#)).await;
+        running.send(format!(r#"{{"number":{number}}}"#)).await;
     }
     let sent = Instant::now();
     while place.tail().len() < 10 {
@@ -307,12 +294,11 @@ pipeline:
     // The replay's letters have taken the place of the first ones.
     let logged = place.tail();
     assert_eq!(numbers(&of(&logged, "b")), (0..12).collect::<Vec<_>>());
-    let listed = place.command(&["dead-letters", "list", "--json"]);
-    assert!(listed.stdout.is_empty(), "{listed:?}");
+    assert_eq!(place.letters(), Vec::<Value>::new());
 
     // Nothing of it comes a second time.
     let running = place.start().await;
-    send(&running, r#"{"number":99}"#.to_owned()).await;
+    running.send(r#"{"number":99}"#.to_owned()).await;
     let sent = Instant::now();
     let present = loop {
         let present = place.tail();

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::StatusCode;
 use serde_json::Value;
 
 use crate::{
@@ -13,7 +12,6 @@ use crate::{
     support::{
         consumer::{Found, read_all},
         gateway::{DEADLINE, Place, Running},
-        http::Client,
         server, unique,
     },
 };
@@ -39,16 +37,6 @@ sink: {{ type: kafka, brokers: "{brokers}", {sink} }}
         inbox = inbox.display(),
     );
     Place::new(folder, &sections)
-}
-
-async fn send(running: &Running, body: String) {
-    let mut client = Client::connect(running.http).await.unwrap();
-    let headers = [
-        ("x-gitlab-token", "s3cret"),
-        ("content-type", "application/json"),
-    ];
-    let answer = client.post("/webhook/hooks", &headers, body).await;
-    assert_eq!(answer.unwrap().0, StatusCode::ACCEPTED);
 }
 
 /// What the command says about an event once `enough` of it is there; the ledger is a second behind.
@@ -82,7 +70,7 @@ async fn is_told_where_it_is(sink: &str) {
     let place = place(folder.path(), &brokers, &topic, sink);
     let running = place.start().await;
     for number in 0..EVENTS {
-        send(&running, format!(r#"{{"number":{number}}}"#)).await;
+        running.send(format!(r#"{{"number":{number}}}"#)).await;
     }
     let lines: String = (0..EVENTS).map(|n| format!("{{\"line\":{n}}}\n")).collect();
     std::fs::write(folder.path().join("inbox/a.jsonl"), lines).unwrap();
@@ -150,9 +138,7 @@ async fn until_sent(running: &Running, events: usize) {
     let asked = Instant::now();
     let expected = format!("headgate_sink_sent_events_total{{sink=\"main\"}} {events}");
     loop {
-        let mut client = Client::connect(running.admin).await.unwrap();
-        let (_, text) = client.get("/metrics").await.unwrap();
-        let text = String::from_utf8(text.to_vec()).unwrap();
+        let text = running.page("/metrics").await;
         if text.lines().any(|line| line == expected) {
             return;
         }
@@ -187,17 +173,14 @@ async fn a_trace_names_the_step_of_a_dead_letter_and_says_what_it_did_not_look_t
     let folder = tempfile::tempdir().unwrap();
     let place = place(folder.path(), &brokers, &topic, "max_message_bytes: 20kB");
     let running = place.start().await;
-    send(&running, format!(r#"{{"text":"{}"}}"#, "x".repeat(30_000))).await;
-    send(&running, r#"{"text":"short"}"#.to_owned()).await;
-    let asked = Instant::now();
-    let letter: Value = loop {
-        let listed = place.command(&["dead-letters", "list", "--json"]);
-        if let Ok(letter) = serde_json::from_slice(&listed.stdout) {
-            break letter;
-        }
-        assert!(asked.elapsed() < DEADLINE, "{listed:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+    running
+        .send(format!(r#"{{"text":"{}"}}"#, "x".repeat(30_000)))
+        .await;
+    running.send(r#"{"text":"short"}"#.to_owned()).await;
+    place
+        .until("dead", async || !place.letters().is_empty())
+        .await;
+    let letter = place.letters().remove(0);
     let id = letter["id"].as_str().unwrap();
     let told = trace(&place, &[id], |told| {
         told["received"][0]["runs"][0].is_object()

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use hyper::StatusCode;
 use serde_json::Value;
 
 use super::http::Client;
@@ -129,16 +131,31 @@ impl Place {
 
     /// Everything in the embedded log: one structured event each.
     pub(crate) fn tail(&self) -> Vec<Value> {
-        let output = self.command(&["tail", "--json", "--from-start", "--no-follow"]);
-        assert!(
-            output.status.success(),
-            "tail: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        self.lines(&["tail", "--json", "--from-start", "--no-follow"])
+    }
+
+    /// The dead letters that wait.
+    pub(crate) fn letters(&self) -> Vec<Value> {
+        self.lines(&["dead-letters", "list", "--json"])
+    }
+
+    /// Runs a command that must succeed, and whose lines are JSON.
+    fn lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.command(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
+    }
+
+    /// Waits until something holds.
+    pub(crate) async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        let began = Instant::now();
+        while !holds().await {
+            assert!(began.elapsed() < DEADLINE, "not {what}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -161,6 +178,29 @@ impl Running {
         };
         let sources = state["sources"].as_array().cloned().unwrap_or_default();
         state["ready"] == true && sources.iter().all(|source| source["state"] == "ready")
+    }
+
+    /// Gives the webhook source `hooks`, which is of scheme `gitlab-token`, an event; `None` if nobody answers.
+    pub(crate) async fn post(&self, body: impl Into<Bytes>) -> Option<StatusCode> {
+        let mut client = Client::connect(self.http).await?;
+        let headers = [
+            ("x-gitlab-token", "s3cret"),
+            ("content-type", "application/json"),
+        ];
+        let (status, _) = client.post("/webhook/hooks", &headers, body).await?;
+        Some(status)
+    }
+
+    /// The same; it must be accepted.
+    pub(crate) async fn send(&self, body: impl Into<Bytes>) {
+        assert_eq!(self.post(body).await, Some(StatusCode::ACCEPTED));
+    }
+
+    /// A page of the admin API.
+    pub(crate) async fn page(&self, path: &str) -> String {
+        let mut client = Client::connect(self.admin).await.unwrap();
+        let (_, text) = client.get(path).await.unwrap();
+        String::from_utf8(text.to_vec()).unwrap()
     }
 
     /// The most memory that it had so far, in bytes.
