@@ -279,6 +279,15 @@ pub async fn prepare(lane: &LaneId, shard: u32, cx: &StackContext) -> Result<(),
     }
 }
 
+/// Resolves, with the reason, when another process has the lane's place in the sink that keeps its checkpoint.
+pub async fn lost(lane: &LaneId, shard: u32, cx: &StackContext) -> Str {
+    let mut required = cx.sinks.iter().filter(|plan| plan.required);
+    match (required.next(), required.next()) {
+        (Some(only), None) if only.sink.keeps().checkpoints => only.sink.lost(lane, shard).await,
+        _ => std::future::pending().await,
+    }
+}
+
 /// The stack in front of one sink, for one lane.
 #[must_use]
 pub fn outlet(

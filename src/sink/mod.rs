@@ -67,6 +67,13 @@ pub trait Sink: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// Resolves, with the reason, when another process has the lane's place here, until a person acts: its source takes nothing more in, and lets
+    /// go of what the other needs (a replication slot). Never, for most sinks. Cancel safe.
+    fn lost<'a>(&'a self, lane: &'a LaneId, shard: u32) -> BoxFuture<'a, Str> {
+        let (_, _) = (lane, shard);
+        Box::pin(std::future::pending())
+    }
+
     /// Opens a lane on `shard`. Opening does no I/O; an unreachable sink shows in outcomes.
     fn open_lane(&self, lane: &LaneId, shard: u32) -> LaneSink;
 

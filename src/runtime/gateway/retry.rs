@@ -148,7 +148,7 @@ impl Gateway {
         let (_, never_paused) = watch::channel(false);
         let revoked = self.inner.stop.child_token();
         // One that breaks off goes on at the next start.
-        let broken = watch::Sender::new(());
+        let broken = watch::Sender::new(Str::default());
         let lanes =
             self.inner
                 .lanes

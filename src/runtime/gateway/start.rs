@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use headgate_sdk::{http::Mounts, status::Status};
+use headgate_sdk::{Str, http::Mounts, status::Status};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -177,7 +177,7 @@ impl Gateway {
         let plan = watch::Sender::new(plan);
         let paused = watch::Sender::new(false);
         let stop = inner.stop.child_token();
-        let broken = watch::Sender::new(());
+        let broken = watch::Sender::new(Str::default());
         let supervisor = Supervisor {
             connector: source.connector,
             info: config.source_info(source, &inner.data_dir.identity().instance),

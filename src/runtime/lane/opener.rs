@@ -30,6 +30,10 @@ use crate::{
     runtime::{CheckpointError, Checkpoints, Identity},
 };
 
+/// What a source is told whose lane broke off.
+const BROKEN: Str =
+    Str::new_static("one of its lanes broke off, which is a bug; the log says where");
+
 /// How long a source that was restarted has to let go of its lanes.
 const LET_GO_WITHIN: Duration = Duration::from_secs(5);
 
@@ -79,8 +83,8 @@ struct SourceLanes {
     plan: watch::Receiver<Arc<PipelinePlan>>,
     paused: watch::Receiver<bool>,
     revoked: CancellationToken,
-    /// Told when a lane broke off.
-    broken: watch::Sender<()>,
+    /// Told why, when a lane broke off.
+    broken: watch::Sender<Str>,
 }
 
 impl LaneFactory {
@@ -132,7 +136,7 @@ impl LaneFactory {
         Ok(())
     }
 
-    /// What `source` opens its lanes with. `broken` is told when one breaks off: the source must let go of all and open them anew.
+    /// What `source` opens its lanes with. `broken` is told why when one breaks off: the source must let go of all and open them anew.
     #[must_use]
     pub(crate) fn for_source(
         &self,
@@ -140,7 +144,7 @@ impl LaneFactory {
         plan: watch::Receiver<Arc<PipelinePlan>>,
         paused: watch::Receiver<bool>,
         revoked: CancellationToken,
-        broken: watch::Sender<()>,
+        broken: watch::Sender<Str>,
     ) -> headgate_sdk::Lanes {
         headgate_sdk::Lanes::new(Arc::new(SourceLanes {
             factory: self.clone(),
@@ -194,6 +198,10 @@ impl SourceLanes {
                 })?,
                 () = self.revoked.cancelled() => return Err(LaneError::Closed),
             }
+        } else if let Some(reason) = stack::lost(&id, shard, &shared.stack).now_or_never() {
+            // What is accepted here would go nowhere.
+            let reason = reason.to_string();
+            return Err(LaneError::Refused { id, reason });
         }
 
         shared.checkpoints.flush().await;
@@ -295,24 +303,33 @@ impl SourceLanes {
             submissions,
             plan: self.plan.clone(),
             deliver: stack::deliver(&lane.id, lane.shard, priority, &stack),
-            stack,
+            stack: stack.clone(),
             checkpoints: shared.checkpoints.clone(),
             progress,
             abandon: abandon.clone(),
             figures: LaneFigures::new(lane),
         };
-        let (id, broken) = (lane.id.clone(), self.broken.clone());
+        let (lane, broken) = (Arc::clone(lane), self.broken.clone());
         let ended = ended.drop_guard();
         shared.tasks.spawn(async move {
             let _ended = ended;
-            let run = AssertUnwindSafe(task.run()).catch_unwind().await;
-            if run.unwrap_or(false) || abandon.is_cancelled() {
-                return;
-            }
-            tracing::error!(lane = %id, "the lane broke off, which is a bug; its source is started again and goes on from the checkpoint");
+            let running = AssertUnwindSafe(task.run()).catch_unwind();
+            let reason = tokio::select! {
+                run = running => {
+                    if run.unwrap_or(false) || abandon.is_cancelled() {
+                        return;
+                    }
+                    tracing::error!(lane = %lane.id, "the lane broke off, which is a bug; its source is started again and goes on from the checkpoint");
+                    BROKEN
+                }
+                reason = stack::lost(&lane.id, lane.shard, &stack) => {
+                    tracing::error!(lane = %lane.id, %reason, "another process has the lane: its source lets go of it");
+                    reason
+                }
+            };
             // What waits in its layers is sent again by the lane's next task.
             abandon.cancel();
-            broken.send_replace(());
+            broken.send_replace(reason);
         });
     }
 

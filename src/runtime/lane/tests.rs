@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use headgate_sdk::{
-    Batch, Data, Entry, Envelope, Lane, LaneSpec, Lanes, Position, Replay, Timestamp,
+    Batch, Data, Entry, Envelope, Lane, LaneSpec, Lanes, Position, Replay, Str, Timestamp,
 };
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,7 +27,7 @@ struct Rig {
     journal: Journal,
     plan: watch::Sender<Arc<crate::pipeline::stack::PipelinePlan>>,
     paused: watch::Sender<bool>,
-    broken: watch::Sender<()>,
+    broken: watch::Sender<Str>,
     tasks: TaskTracker,
     stop: CancellationToken,
     abandon: CancellationToken,
@@ -66,7 +66,7 @@ impl Rig {
         factory.follow_journal().await.unwrap();
         let plan = watch::Sender::new(Arc::new(pipeline("[]")));
         let paused = watch::Sender::new(false);
-        let broken = watch::Sender::new(());
+        let broken = watch::Sender::new(Str::default());
         Self {
             factory,
             checkpoints,

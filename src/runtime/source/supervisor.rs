@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use headgate_sdk::{
-    Lanes, SourceContext, SourceError, SourceInfo,
+    Lanes, SourceContext, SourceError, SourceInfo, Str,
     admission::Admission,
     blobs::BlobStore,
     control::Controls,
@@ -31,8 +31,8 @@ pub(crate) struct Supervisor {
     pub(crate) info: SourceInfo,
     pub(crate) keys: Keys,
     pub(crate) lanes: Lanes,
-    /// Told when one of the lanes broke off.
-    pub(crate) broken: watch::Sender<()>,
+    /// Told why, when one of the lanes broke off.
+    pub(crate) broken: watch::Sender<Str>,
     pub(crate) http: Mounts,
     pub(crate) admission: Admission,
     pub(crate) blobs: Arc<dyn BlobStore>,
@@ -136,8 +136,8 @@ impl Supervisor {
             }
             Ok(()) = broken.changed() => {
                 shutdown.cancel();
-                let lost = "one of its lanes broke off, which is a bug; the log says where";
-                (run.await, Some(Ended::Failed(SourceError::retriable(lost))))
+                let why = broken.borrow_and_update().to_string();
+                (run.await, Some(Ended::Failed(SourceError::retriable(why))))
             }
         };
         handle.controls.lock().take();

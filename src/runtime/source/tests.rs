@@ -86,7 +86,7 @@ impl LaneOpener for NoLanes {
 struct Rig {
     name: &'static str,
     handle: SourceHandle,
-    broken: watch::Sender<()>,
+    broken: watch::Sender<Str>,
     ended: tokio::task::JoinHandle<()>,
     _folder: tempfile::TempDir,
 }
@@ -94,7 +94,7 @@ struct Rig {
 impl Rig {
     fn start(name: &'static str, script: serde_json::Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let broken = watch::Sender::new(());
+        let broken = watch::Sender::new(Str::default());
         let supervisor = Supervisor {
             connector: Registration::of::<Scripted>(),
             info: SourceInfo {
@@ -221,7 +221,7 @@ async fn a_fatal_error_waits_for_the_operator() {
 async fn a_lane_that_breaks_off_starts_its_source_again() {
     let source = Rig::start("broken", serde_json::json!([]));
     source.state("ready").await;
-    source.broken.send_replace(());
+    source.broken.send_replace("a lane broke off".into());
     let reason = source.state("restarting").await;
     assert!(reason.contains("broke off"), "{reason}");
     source.state("ready").await;

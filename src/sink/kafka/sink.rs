@@ -205,6 +205,13 @@ impl Sink for KafkaSink {
         })
     }
 
+    fn lost<'a>(&'a self, lane: &'a LaneId, shard: u32) -> BoxFuture<'a, Str> {
+        match &self.shards {
+            None => Box::pin(std::future::pending()),
+            Some(shards) => Box::pin(shards.lost(lane, shard)),
+        }
+    }
+
     fn open_lane(&self, lane: &LaneId, shard: u32) -> LaneSink {
         match &self.shards {
             None => BoxService::new(LaneToKafka::new(Arc::clone(&self.shared))),

@@ -7,6 +7,7 @@ mod exactly_once;
 mod folders;
 mod full;
 mod hot_key;
+pub(crate) mod identity;
 mod letters;
 mod outage;
 mod poison;

@@ -6,6 +6,7 @@ mod database;
 mod exactly_once;
 mod figures;
 mod fold;
+mod identity;
 mod rebuild;
 mod snapshot;
 mod supervised;

@@ -84,7 +84,7 @@ impl Worker {
             if let Some(last) = restored.claims.get(&self.id)
                 && last.run != self.claim.run
             {
-                return Err(Stop::Held(format!(
+                return Err(Stop::Taken(format!(
                     "shard {} is held by instance {} on host {}, started {}: stop that gateway or this one, then restart \
                      this one (they share the transactional id `{}`)",
                     self.seat.shard, last.instance, last.host, last.started, self.id

@@ -42,8 +42,8 @@ pub(super) enum ShardState {
     Taking,
     /// Lanes may send.
     Ready,
-    /// Its lanes are stopped until a person acts; says why.
-    Held(Str),
+    /// Its lanes are stopped until a person acts; says why, and whether another process has it.
+    Held { reason: Str, by_another: bool },
     /// The sink is closed.
     Closed,
 }
@@ -96,9 +96,28 @@ impl Shards {
         let settled = state.wait_for(|state| *state != ShardState::Taking).await;
         match settled.as_deref() {
             Ok(ShardState::Ready) => Ok(()),
-            Ok(ShardState::Held(reason)) => Err(SinkError::new(reason.clone())),
+            Ok(ShardState::Held { reason, .. }) => Err(SinkError::new(reason.clone())),
             _ => Err(SinkError::new("the sink is closed")),
         }
+    }
+
+    /// Resolves, with the reason, when another process has the lane's shard.
+    pub(in crate::sink::kafka) async fn lost(&self, lane: &LaneId, shard: u32) -> Str {
+        let mut state = self.shard(self.member.seat(lane, shard)).state;
+        let is_lost = |state: &ShardState| {
+            matches!(
+                state,
+                ShardState::Held {
+                    by_another: true,
+                    ..
+                }
+            )
+        };
+        if let Ok(ShardState::Held { reason, .. }) = state.wait_for(is_lost).await.as_deref() {
+            return reason.clone();
+        }
+        // The sink is closed: nobody asks any more.
+        std::future::pending().await
     }
 
     /// The shard, which is started if it was not yet.

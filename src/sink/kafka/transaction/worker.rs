@@ -74,8 +74,10 @@ pub(super) enum Stop {
     Unburied(SinkError),
     /// The producer is of no more use.
     Lost { message: String, fenced: bool },
-    /// Somebody else has the seat, or nobody can have it until a person acts.
+    /// Nobody can have the seat until a person acts.
     Held(String),
+    /// Somebody else has it.
+    Taken(String),
     /// The sink is closed.
     Closing,
 }
@@ -94,7 +96,8 @@ impl Worker {
         loop {
             let client = match self.take_seat(lost.take()) {
                 Ok(client) => client,
-                Err(Stop::Held(reason)) => return self.hold(&reason),
+                Err(Stop::Held(reason)) => return self.hold(&reason, false),
+                Err(Stop::Taken(reason)) => return self.hold(&reason, true),
                 Err(_) => break,
             };
             self.state.send_replace(ShardState::Ready);
@@ -395,14 +398,16 @@ impl Worker {
     }
 
     /// Answers that nothing goes on here, until the lanes are gone.
-    fn hold(&mut self, reason: &str) {
+    fn hold(&mut self, reason: &str, by_another: bool) {
         tracing::error!(id = %self.id, reason, "a shard's lanes are stopped");
         let error = SinkError::new(reason);
         if let Some((transaction, _)) = self.unknown.take() {
             self.fail(transaction, &error);
         }
         self.shared.health.held(&self.id, reason);
-        self.state.send_replace(ShardState::Held(reason.into()));
+        let reason = reason.into();
+        self.state
+            .send_replace(ShardState::Held { reason, by_another });
         for job in self.deferred.drain(..) {
             job.fail(&error);
         }
