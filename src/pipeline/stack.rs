@@ -15,7 +15,7 @@ use super::{
     breaker::{Breaker, BreakerLayer},
     dead_letter::{DeadLetterLayer, DeadLetterWriter},
     dedup::{self, DedupLayer},
-    deliver::{Deliver, LaneOutlet},
+    deliver::{Deliver, LaneOutlet, UNSETTLED_BATCHES},
     rate_limit::{self, Door, RateLimitLayer},
     retry::RetryLayer,
     route::{self, HotKeys, RouteLayer},
@@ -264,6 +264,7 @@ pub fn deliver(lane: &LaneId, shard: u32, priority: Priority, cx: &StackContext)
         Arc::clone(&cx.dead_letters),
         cx.states.clone(),
         cx.tasks.clone(),
+        cx.abandon.clone(),
     )
 }
 
@@ -328,5 +329,6 @@ pub fn outlet(
         required: plan.required,
         keeps: plan.sink.keeps(),
         max_event_bytes: plan.sink.max_event_bytes(),
+        unsettled: Arc::new(Semaphore::new(UNSETTLED_BATCHES)),
     }
 }

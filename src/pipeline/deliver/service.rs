@@ -3,21 +3,23 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::future::{BoxFuture, join_all};
 use headgate_sdk::{DeadLetter, Str};
-use tokio::sync::Mutex;
-use tokio_util::task::TaskTracker;
+use tokio::sync::{Mutex, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt};
 
 use crate::{
     pipeline::{
         LayerStates, PipelineError,
         dead_letter::DeadLetterWriter,
+        retry::UNAVAILABLE,
         route::{RoutedBatch, RoutedRecord},
     },
-    sink::{Accepted, Keeps, LaneSink, Notes, Outcome, SinkBatch},
+    sink::{Accepted, Keeps, LaneSink, Notes, Outcome, Record, SinkBatch},
 };
 
 /// A lane's way into one sink, with its layers.
@@ -32,7 +34,15 @@ pub struct LaneOutlet {
     pub keeps: Keeps,
     /// The weight of the largest event that it can write.
     pub max_event_bytes: usize,
+    /// Room for batches that nobody waits for.
+    pub unsettled: Arc<Semaphore>,
 }
+
+/// Batches of a lane that a sink which nobody waits for may owe an outcome: somewhat more than its queue takes. The others are those whose
+/// dead letters are being written; where there is no room for these, the lane waits.
+pub const UNSETTLED_BATCHES: usize = 384;
+/// How long dead letters may take to be written when the gateway gives up what is not durable.
+const LAST_LETTERS: Duration = Duration::from_secs(5);
 
 /// The end of a lane's pipeline. Clones share the ways into the sinks, so that a pipeline can be swapped while batches are under
 /// way; calls are made one after the other.
@@ -47,9 +57,16 @@ struct Outlets {
     outlets: Vec<LaneOutlet>,
     /// The one whose stored checkpoint decides where the lane resumes, if it is the only one that does.
     home: Option<usize>,
+    aside: Aside,
+}
+
+/// What is done beside a lane.
+#[derive(Clone)]
+struct Aside {
     dead_letters: Arc<dyn DeadLetterWriter>,
     states: LayerStates,
     tasks: TaskTracker,
+    abandon: CancellationToken,
 }
 
 impl Deliver {
@@ -60,6 +77,7 @@ impl Deliver {
         dead_letters: Arc<dyn DeadLetterWriter>,
         states: LayerStates,
         tasks: TaskTracker,
+        abandon: CancellationToken,
     ) -> Self {
         let mut required = (0..outlets.len()).filter(|index| outlets[*index].required);
         let home = match (required.next(), required.next()) {
@@ -69,9 +87,12 @@ impl Deliver {
         let outlets = Outlets {
             outlets,
             home,
-            dead_letters,
-            states,
-            tasks,
+            aside: Aside {
+                dead_letters,
+                states,
+                tasks,
+                abandon,
+            },
         };
         Self {
             inner: Arc::new(Mutex::new(outlets)),
@@ -105,13 +126,14 @@ impl Outlets {
     async fn deliver(&mut self, mut batch: RoutedBatch) -> Result<Accepted, PipelineError> {
         self.refuse_too_large(&mut batch);
         if !batch.rejected.is_empty() {
-            self.states.dead_lettered(&batch.rejected);
+            self.aside.states.dead_lettered(&batch.rejected);
         }
         let keeper = self
             .home
             .filter(|home| self.outlets[*home].keeps.dead_letters);
         if keeper.is_none() && !batch.rejected.is_empty() {
-            self.dead_letters
+            self.aside
+                .dead_letters
                 .write(std::mem::take(&mut batch.rejected))
                 .await;
         }
@@ -126,15 +148,24 @@ impl Outlets {
                 .ready()
                 .await
                 .map_err(|_| PipelineError::Closed)?;
+            let part = Arc::new(part);
             let accepted = service
-                .call(Arc::new(part))
+                .call(Arc::clone(&part))
                 .await
                 .map_err(|_| PipelineError::Closed)?;
             if outlet.required {
                 pending.push(accepted);
-            } else {
-                self.tasks.spawn(accepted);
+                continue;
             }
+            let settling = Arc::clone(&outlet.unsettled).acquire_owned().await;
+            let follow = self
+                .aside
+                .clone()
+                .follow(outlet.sink.clone(), accepted, part);
+            self.aside.tasks.spawn(async move {
+                follow.await;
+                drop(settling);
+            });
         }
         Ok(match pending.len() {
             0 => Accepted::known(Outcome::Durable),
@@ -208,6 +239,40 @@ impl Outlets {
             .is_some_and(|checkpoint| !checkpoint.is_empty());
         (!part.records.is_empty() || !part.dead_letters.is_empty() || moves_checkpoint)
             .then_some(part)
+    }
+}
+
+impl Aside {
+    /// Waits for the outcome of a batch that nobody else waits for. What the sink does not have when the gateway, or the lane, is given up
+    /// becomes dead letters.
+    async fn follow(self, sink: Str, accepted: Accepted, batch: Arc<SinkBatch>) {
+        let settle = async {
+            if !matches!(accepted.await, Outcome::Retriable(_)) {
+                return;
+            }
+            let step = Str::from(format!("sink/{sink}"));
+            let letter = |record: &Record| {
+                DeadLetter::new(
+                    record.envelope.clone(),
+                    step.clone(),
+                    UNAVAILABLE,
+                    "the sink had not taken it when the gateway stopped: retry these dead letters when it is back, or give it `buffer: log`",
+                )
+            };
+            let letters: Vec<DeadLetter> = batch.records.iter().map(letter).collect();
+            self.states.dead_lettered(&letters);
+            self.dead_letters.write(letters).await;
+        };
+        let too_late = async {
+            self.abandon.cancelled().await;
+            tokio::time::sleep(LAST_LETTERS).await;
+        };
+        tokio::select! {
+            () = settle => {}
+            () = too_late => {
+                tracing::error!(%sink, events = batch.records.len(), "an optional sink missed events, and there is no room for their dead letters");
+            }
+        }
     }
 }
 

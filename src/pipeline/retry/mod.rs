@@ -11,3 +11,4 @@ mod worker;
 
 pub use layer::RetryLayer;
 pub use service::Retry;
+pub(in crate::pipeline) use service::UNAVAILABLE;

@@ -6,14 +6,21 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use headgate_sdk::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use headgate_sdk::{Str, Timestamp};
+use tokio::sync::{
+    OwnedSemaphorePermit, Semaphore,
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 use tower::Service;
 
 use crate::sink::{Accepted, Outcome, Rejection, SinkBatch, SinkError};
 
 /// Batches that may wait for the worker. Their bytes are bounded by the lane's room, or by the sink's queue.
 const REQUESTS: usize = 64;
+
+/// Why an event did not get to a sink that nobody waits for.
+pub(in crate::pipeline) const UNAVAILABLE: Str = Str::new_static("sink_unavailable");
 
 /// A lane's way into a sink that holds everything until it is durable.
 pub struct Retry {
@@ -61,6 +68,7 @@ impl Service<Arc<SinkBatch>> for Retry {
                 }
             }
         };
+        let nobody_waits = room.is_some();
         let requests = self.requests.clone();
         Box::pin(async move {
             let (reply, outcome) = oneshot::channel();
@@ -71,23 +79,34 @@ impl Service<Arc<SinkBatch>> for Retry {
                 begun: None,
                 _room: room,
             };
-            requests
-                .send(request)
-                .await
-                .map_err(|_| SinkError::new("the gateway shuts down"))?;
+            if nobody_waits {
+                match requests.try_send(request) {
+                    Err(TrySendError::Full(request)) => {
+                        return Ok(Accepted::known(missed(&request.batch)));
+                    }
+                    sent => sent.map_err(|_| closed())?,
+                }
+            } else {
+                requests.send(request).await.map_err(|_| closed())?;
+            }
             Ok(Accepted::reply(outcome))
         })
     }
 }
 
+fn closed() -> SinkError {
+    SinkError::new("the gateway shuts down")
+}
+
 /// What a sink that nobody waits for had no room for.
 fn missed(batch: &SinkBatch) -> Outcome {
-    let rejection = |index| {
-        Rejection {
+    let message = Str::new_static(
+        "the sink was away and its queue full: retry these dead letters when it is back, or give it `buffer: log`",
+    );
+    let rejection = |index| Rejection {
         index,
-        reason: "sink_unavailable".into(),
-        message: "the sink was away and its queue full: retry these dead letters when it is back, or give it `buffer: log`".into(),
-    }
+        reason: UNAVAILABLE,
+        message: message.clone(),
     };
     Outcome::Rejected((0..batch.records.len()).map(rejection).collect())
 }

@@ -266,6 +266,45 @@ async fn an_optional_sink_that_is_dead_holds_nobody_and_what_it_misses_is_kept()
     );
 }
 
+/// Many batches that are small fill the number of places and not the bytes.
+#[tokio::test]
+async fn an_optional_sink_that_is_dead_holds_nobody_however_small_the_batches() {
+    const BATCHES: u64 = 1_000;
+    let main = ScriptedSink::new("main", []);
+    let dead = ScriptedSink::new("dead", std::iter::repeat_n(Script::Hold, 10_000));
+    let graveyard = Gone::new();
+    let roomy = SinkPlan {
+        queue: Arc::new(Semaphore::new(64 << 20)),
+        ..plan(&dead, false)
+    };
+    let cx = context(vec![plan(&main, true), roomy], graveyard.clone());
+    let lane = lane("l");
+    let mut stack =
+        pipeline("[]").build(stack::deliver(&lane.id, 0, Priority::default(), &cx), &cx);
+    for number in 0..BATCHES {
+        let outcome = call(&mut stack, batch(&lane, number + 1, number..number + 1)).await;
+        assert!(matches!(outcome.await, Outcome::Durable));
+    }
+    assert_eq!(main.written().len() as u64, BATCHES);
+
+    // What its queue has when the gateway gives up is not forgotten either.
+    cx.abandon.cancel();
+    graveyard.wait_for(BATCHES as usize).await;
+    let mut dead: Vec<u64> = graveyard
+        .letters()
+        .iter()
+        .map(|letter| {
+            assert_eq!(
+                (letter.step.as_str(), letter.reason.as_str()),
+                ("sink/dead", "sink_unavailable")
+            );
+            letter.envelope.id.parse().unwrap()
+        })
+        .collect();
+    dead.sort_unstable();
+    assert_eq!(dead, (0..BATCHES).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn a_dead_required_sink_holds_only_the_lanes_routed_to_it() {
     let (alive, dead) = (

@@ -13,6 +13,7 @@ use futures::{FutureExt, future::BoxFuture};
 use headgate_sdk::{Data, Envelope, LaneId, Timestamp};
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Layer, Service, ServiceExt, util::BoxService};
 
@@ -255,9 +256,12 @@ fn layers() -> Vec<(&'static str, Make)> {
                 required: true,
                 keeps: Keeps::default(),
                 max_event_bytes: usize::MAX,
+                unsettled: Arc::new(Semaphore::new(1)),
             };
             let states = LayerStates::default();
-            let deliver = Deliver::new(vec![outlet], Gone::new(), states, TaskTracker::new());
+            let abandon = CancellationToken::new();
+            let tasks = TaskTracker::new();
+            let deliver = Deliver::new(vec![outlet], Gone::new(), states, tasks, abandon);
             under(deliver, routed)
         }),
     ));

@@ -8,6 +8,7 @@ mod folders;
 mod full;
 mod hot_key;
 pub(crate) mod identity;
+mod isolation;
 mod letters;
 mod outage;
 mod poison;
