@@ -18,7 +18,7 @@ use super::exit::{Done, FAILED, Failure};
 use crate::admin::{self, Running};
 use crate::config::{Config, Loader};
 use crate::http::ListenError;
-use crate::runtime::Gateway;
+use crate::runtime::{Gateway, descriptors};
 
 /// What decides how much is logged: a level, or levels by target.
 const LOG_VARIABLE: &str = "HEADGATE_LOG";
@@ -32,6 +32,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, context: &Context) -> Done {
     start_logging()?;
+    descriptors::raise();
     let loaded = Loader::new().load(&context.file)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");

@@ -20,8 +20,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{Router, Tls, tls};
+use crate::runtime::descriptors;
 
-/// Connections at once; more wait in the kernel's queue.
+/// Connections at once, if there are [descriptors] enough; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 10_000;
 /// The time for a request's headers to arrive.
 const HEADERS_WITHIN: Duration = Duration::from_secs(15);
@@ -77,7 +78,8 @@ impl Listener {
         shutdown: CancellationToken,
         abandon: CancellationToken,
     ) {
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let most = descriptors::for_connections(MAX_CONNECTIONS);
+        let connections = Arc::new(Semaphore::new(most));
         let graceful = GracefulShutdown::new();
         let server = Arc::new(server());
         let follower = self.tls.clone().map(|tls| {

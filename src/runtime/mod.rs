@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod data_dir;
+pub(crate) mod descriptors;
 mod gateway;
 mod lane;
 mod source;

@@ -2,6 +2,7 @@
 
 mod cases;
 mod connect;
+mod descriptors;
 mod files;
 mod process;
 mod quickstart;

@@ -144,6 +144,12 @@ impl Running {
         assert!(sent.success());
     }
 
+    /// How many file descriptors it has now.
+    pub(super) fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        open.unwrap().count()
+    }
+
     /// Asks it to stop and waits until it has.
     pub(super) fn stop(mut self) -> ExitStatus {
         self.signal("TERM");
