@@ -11,6 +11,7 @@ pub(crate) mod identity;
 mod isolation;
 mod letters;
 mod outage;
+mod overload;
 mod poison;
 mod redact;
 mod refusals;
