@@ -16,5 +16,6 @@ mod poison;
 mod redact;
 mod refusals;
 mod replay;
+mod selection;
 mod stopping;
 mod trace;
