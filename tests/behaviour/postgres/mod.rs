@@ -7,6 +7,7 @@ mod exactly_once;
 mod figures;
 mod fold;
 mod identity;
+mod idle;
 mod rebuild;
 mod snapshot;
 mod supervised;
