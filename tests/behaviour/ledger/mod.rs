@@ -21,7 +21,7 @@ use crate::support::{
     broker::OwnBroker,
     consumer::read_all,
     gateway::{Place, Running},
-    unique,
+    root, unique,
 };
 
 /// So many rounds, unless `HEADGATE_LEDGER_ROUNDS` says another number.
@@ -45,6 +45,35 @@ const TRANSACTION: [&str; 5] = [
     "transaction-written",
     "transaction-committed",
 ];
+
+/// Where one can be killed that delivers into the embedded log.
+const LOG: [&str; 1] = ["log-indexed"];
+/// Visited where letters are retried: `gateway::selection`, `gateway::letters`.
+const LETTERS: [&str; 1] = ["letters-accepted"];
+
+/// A step that somebody adds is killed at, too.
+#[test]
+fn every_failpoint_is_visited() {
+    let mut visited: Vec<_> = [&EVERYWHERE[..], &TRANSACTION, &LOG, &LETTERS]
+        .concat()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    visited.sort_unstable();
+    let mut found = Vec::new();
+    let mut open = vec![root().join("src"), root().join("connectors")];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|e| e.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(path).unwrap();
+            let reached = text.split("failpoint::reach(\"").skip(1);
+            found.extend(reached.map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found, visited);
+}
 
 fn rounds() -> u64 {
     let asked = std::env::var("HEADGATE_LEDGER_ROUNDS").ok();
@@ -89,8 +118,7 @@ async fn everything_accepted_is_in_the_embedded_log_once_and_in_order_whatever_d
     let database = feeds::Database::new(&unique("ledger").replace('-', "_")).await;
     let sections = sections(folder.path(), &database.url, &database.name, "type: log");
     let place = Place::new(folder.path(), &sections);
-    let mut failpoints = EVERYWHERE.to_vec();
-    failpoints.push("log-indexed");
+    let failpoints = [&EVERYWHERE[..], &LOG].concat();
     let rounds = Rounds::new(&place, folder.path(), &database, &failpoints, None);
     let accepted = rounds.run(rounds_to_run(&failpoints)).await;
 
