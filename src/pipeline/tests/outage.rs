@@ -72,6 +72,8 @@ fn all_are_there_in_order(sink: &ScriptedSink, lanes: u64, batches: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn in_an_outage_little_is_sent_again_and_afterwards_everything_is_there_in_order() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let _counted_here = metrics::set_default_local_recorder(&recorder);
     let sink = ScriptedSink::new("main", []);
     let (length, started) = (Duration::from_secs(60), tokio::time::Instant::now());
     // So late that windows are full when the first failure is seen.
@@ -83,6 +85,11 @@ async fn in_an_outage_little_is_sent_again_and_afterwards_everything_is_there_in
     let (first, again) = attempts(&sink.calls());
     assert_eq!(first, 800, "all were tried before the first failure");
     assert!(again > 0 && again * 5 < first, "{again} retries of {first}");
+    let figures = recorder.handle().render();
+    for (name, calls) in [("first_attempts", first), ("retries", again)] {
+        let line = format!("headgate_sink_{name}_total{{sink=\"main\"}} {calls}");
+        assert!(figures.contains(&line), "no `{line}` in {figures}");
+    }
     let opened = started + Duration::from_secs(2);
     let mut probes: Vec<_> = sink.calls().iter().map(|call| call.at).collect();
     probes.retain(|at| *at > opened);
@@ -126,6 +133,45 @@ async fn a_sink_that_fails_now_and_then_gets_no_more_again_than_the_budget_says(
         "{again} retries of {first}, {covered} covered"
     );
     all_are_there_in_order(&sink, 4, 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_full_jitter_a_pause_is_anything_up_to_its_bound() {
+    let config = Config {
+        attempts: u32::MAX,
+        ..Config::default()
+    };
+    let mut shares = Vec::new();
+    for _ in 0..40 {
+        let sink = ScriptedSink::new("main", []);
+        sink.fail_for(Duration::from_secs(3), Duration::ZERO);
+        let (_, outcomes) = send(&sink, &config, 1, 1).await;
+        join_all(outcomes).await;
+        let at: Vec<_> = sink.calls().iter().map(|call| call.at).collect();
+        // What the budget covers without first attempts: afterwards the breaker has a say.
+        for (doublings, pair) in at.windows(2).take(8).enumerate() {
+            let bound = Duration::from_millis(100 << doublings).min(config.max.get());
+            let pause = pair[1] - pair[0];
+            // Timers are as fine as a millisecond.
+            assert!(
+                pause <= bound + Duration::from_millis(2),
+                "{pause:?} of {bound:?}"
+            );
+            shares.push(pause.as_secs_f64() / bound.as_secs_f64());
+        }
+    }
+    for quarter in 0..4 {
+        let from = f64::from(quarter) / 4.0;
+        let within = shares
+            .iter()
+            .filter(|share| (from..from + 0.25).contains(*share));
+        let within = within.count();
+        assert!(
+            within * 10 > shares.len(),
+            "{within} of {} from {from}",
+            shares.len()
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
