@@ -24,7 +24,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
-    let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder on a disk");
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
     for (group, groups) in [(1, 300_u64), (16, 300), (64, 300), (1024, 100)] {
         let journal = open(&folder.path().join(format!("journal-{group}")));
         let lane = LaneId::from_stored("bench/");
