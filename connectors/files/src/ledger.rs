@@ -9,7 +9,7 @@
 //! | `a/{path}` | identity and position | how far a file that grows is read |
 //! | `m/epoch` | a number | where counting returns starts, so that an id is never given twice |
 //!
-//! Of files and contents there may be millions, so these two are stored in a [`compact`] form; the others are JSON.
+//! Of files and contents there may be millions, so these two are stored in a compact form; the others are JSON.
 //!
 //! Paths are absolute, as [`name::encode`] writes them. Everything older than the window is removed, except what is still in its
 //! folder.
