@@ -2,7 +2,7 @@
 
 use rdkafka::ClientConfig;
 
-use super::Config;
+use super::{Config, context::FIGURES_EVERY};
 
 /// How to reach the cluster; for producers, admin requests and consumers alike.
 pub(super) fn connection(config: &Config) -> ClientConfig {
@@ -66,6 +66,6 @@ pub(super) fn producer(config: &Config) -> ClientConfig {
         // Our own room is smaller than both, so that the queue is never found full.
         .set("queue.buffering.max.messages", "10000000")
         .set("queue.buffering.max.kbytes", "2147483647")
-        .set("statistics.interval.ms", "2000");
+        .set("statistics.interval.ms", (FIGURES_EVERY * 1000).to_string());
     client
 }

@@ -1,18 +1,11 @@
 //! What librdkafka calls back: reports of delivery, errors, statistics, log lines.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
-use headgate_sdk::{
-    Str,
-    status::{State, Status},
-};
-use parking_lot::Mutex;
+use headgate_sdk::Str;
 use rdkafka::{
     ClientContext, Message, Statistics,
     config::RDKafkaLogLevel,
@@ -21,15 +14,57 @@ use rdkafka::{
     types::RDKafkaErrorCode as Code,
 };
 
-use super::error;
-use crate::sink::{Rejection, Sent, SinkBatch};
+use super::health::{Health, Stall};
+
+/// How often librdkafka tells its figures, in seconds.
+pub(super) const FIGURES_EVERY: u32 = 2;
 
 /// The context of one producer. Its callbacks run on that producer's polling thread.
 pub(super) struct Context<R> {
     /// Which of the sink's producers it is.
-    pub(super) producer: Str,
+    producer: Str,
     pub(super) reports: R,
-    pub(super) health: Arc<Health>,
+    health: Arc<Health>,
+    written: AtomicU64,
+    stall: Stall,
+}
+
+impl<R> Context<R> {
+    /// That of `producer`.
+    pub(super) fn new(producer: impl Into<Str>, reports: R, health: Arc<Health>) -> Self {
+        let producer = producer.into();
+        Self {
+            stall: Stall::new(&producer, Arc::clone(&health)),
+            producer,
+            reports,
+            health,
+            written: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts an error that belongs to no record.
+    pub(super) fn count(&self, code: Code) {
+        self.health.count(code);
+    }
+
+    /// Looks whether brokers take what they are sent.
+    fn look(&self, statistics: &Statistics, connected: bool) {
+        let waits = statistics.msg_cnt > 0 && connected;
+        let looks = self.stall.look(self.written.load(Ordering::Relaxed), waits);
+        let labels = [
+            ("sink", self.health.name().to_string()),
+            ("producer", self.producer.to_string()),
+        ];
+        metrics::gauge!("headgate_kafka_stalled_seconds", &labels)
+            .set(f64::from(looks * FIGURES_EVERY));
+        if Stall::is_one(looks) {
+            // For which of its topics records wait does not show while they are to be sent again.
+            self.stall.show(
+                "brokers are connected, but take nothing; check that the topics' replicas are in sync, and the brokers' disks and load"
+                    .to_owned(),
+            );
+        }
+    }
 }
 
 /// Takes the report of each record, by the number that went with it.
@@ -38,6 +73,8 @@ pub(super) trait Reports: Send + Sync + 'static {
     fn unwritten(&self, opaque: usize, code: Code);
     /// The transaction under way can only be aborted; this is said even where no record has its report yet.
     fn must_abort(&self) {}
+    /// A topic could not become part of the transaction, because this user may not write to it.
+    fn denied(&self, _topic: &str) {}
 }
 
 /// Where a record was written.
@@ -48,93 +85,18 @@ pub(super) struct At<'a> {
     pub(super) offset: i64,
 }
 
-/// How the sink is, as far as librdkafka tells.
-pub(super) struct Health {
-    name: Str,
-    status: Status,
-    /// Whether the status shows a trouble; spares the hot path the lock.
-    sent: Sent,
-    troubled: AtomicBool,
-    /// Shards that are stopped until a person acts, with the reason. They show for as long as the process runs.
-    held: Mutex<BTreeMap<Str, String>>,
-    /// The last cause, because "all brokers are down" tells none.
-    cause: Mutex<Option<Code>>,
-}
-
-impl Health {
-    pub(super) fn new(name: Str, status: Status) -> Self {
-        Self {
-            sent: Sent::new(&name),
-            name,
-            status,
-            troubled: AtomicBool::new(true),
-            held: Mutex::default(),
-            cause: Mutex::default(),
-        }
-    }
-
-    pub(super) fn name(&self) -> &Str {
-        &self.name
-    }
-
-    /// Counts what Kafka has of a batch.
-    pub(super) fn sent(&self, batch: &SinkBatch, rejections: &[Rejection]) {
-        self.sent.add(batch, rejections);
-    }
-
-    pub(super) fn status(&self) -> &Status {
-        &self.status
-    }
-
-    /// Something was answered.
-    pub(super) fn well(&self) {
-        if self.troubled.load(Ordering::Relaxed) && self.troubled.swap(false, Ordering::Relaxed) {
-            *self.cause.lock() = None;
-            let reasons: Vec<String> = self.held.lock().values().cloned().collect();
-            self.status.set(if reasons.is_empty() {
-                State::Ready
-            } else {
-                State::Failed(reasons.join("; "))
-            });
-        }
-    }
-
-    /// Works again by itself once `reason` ends.
-    pub(super) fn troubled(&self, reason: String) {
-        self.troubled.store(true, Ordering::Relaxed);
-        self.status.set(State::Waiting(reason));
-    }
-
-    /// A part of it is stopped until a person acts.
-    pub(super) fn held(&self, part: &Str, reason: &str) {
-        self.held.lock().insert(part.clone(), reason.to_owned());
-        self.status.warn(part.as_str(), reason);
-        self.status.set(State::Failed(reason.to_owned()));
-    }
-
-    fn met(&self, code: Code) {
-        match code {
-            Code::AllBrokersDown => {
-                let cause = self.cause.lock().unwrap_or(code);
-                self.troubled(error::explain(cause, ""));
-            }
-            Code::Authentication | Code::SSL | Code::SaslAuthenticationFailed => {
-                *self.cause.lock() = Some(code);
-                self.troubled(error::explain(code, ""));
-            }
-            Code::BrokerTransportFailure | Code::Resolve => {
-                self.cause.lock().get_or_insert(code);
-            }
-            _ => {}
-        }
-    }
-}
-
 impl<R: Reports> ClientContext for Context<R> {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // librdkafka has no other way to tell: records that it then keeps back are reported after minutes.
         if facility == "TXNERR" {
             self.reports.must_abort();
+        }
+        // Nor this; what waits for the partition is not sent, and reported as if the producer had been closed.
+        if facility == "ADDPARTS"
+            && message.contains("Topic authorization failed")
+            && let Some(topic) = message.split('"').nth(1)
+        {
+            self.reports.denied(topic);
         }
         match level {
             RDKafkaLogLevel::Emerg
@@ -142,21 +104,21 @@ impl<R: Reports> ClientContext for Context<R> {
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => {
-                tracing::warn!(sink = %self.health.name, facility, "{message}");
+                tracing::warn!(sink = %self.health.name(), facility, "{message}");
             }
-            _ => tracing::debug!(sink = %self.health.name, facility, "{message}"),
+            _ => tracing::debug!(sink = %self.health.name(), facility, "{message}"),
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(sink = %self.health.name, %error, reason, "librdkafka reports an error");
+        tracing::debug!(sink = %self.health.name(), %error, reason, "librdkafka reports an error");
         if let Some(code) = error.rdkafka_error_code() {
             self.health.met(code);
         }
     }
 
     fn stats(&self, statistics: Statistics) {
-        let sink = self.health.name.as_str();
+        let sink = self.health.name().as_str();
         let labels = [
             ("sink", sink.to_owned()),
             ("producer", self.producer.to_string()),
@@ -173,8 +135,9 @@ impl<R: Reports> ClientContext for Context<R> {
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         gauge("headgate_kafka_brokers_connected", connected as f64);
         if connected > 0 {
-            self.health.well();
+            self.health.connected();
         }
+        self.look(&statistics, connected > 0);
         for broker in up.filter(|broker| broker.nodeid >= 0) {
             if let Some(rtt) = &broker.rtt {
                 let labels = [
@@ -209,7 +172,8 @@ impl<R: Reports> ProducerContext for Context<R> {
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
         match result {
             Ok(record) => {
-                self.health.well();
+                self.written.fetch_add(1, Ordering::Relaxed);
+                self.health.wrote(record.topic());
                 let at = At {
                     topic: record.topic(),
                     partition: record.partition(),
@@ -219,7 +183,8 @@ impl<R: Reports> ProducerContext for Context<R> {
             }
             Err((error, record)) => {
                 let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
-                tracing::debug!(sink = %self.health.name, topic = record.topic(), %code, "a record was not written");
+                tracing::debug!(sink = %self.health.name(), topic = record.topic(), %code, "a record was not written");
+                self.health.count(code);
                 self.reports.unwritten(opaque, code);
             }
         }

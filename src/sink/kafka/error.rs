@@ -59,6 +59,14 @@ impl Meaning {
     }
 }
 
+/// Whether brokers and this client do not get to understand each other, so that nothing else is worth saying.
+pub(super) const fn is_of_the_connection(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Authentication | Code::SSL | Code::SaslAuthenticationFailed
+    )
+}
+
 /// One line for people: what happened and what mends it.
 pub(super) fn explain(code: Code, topic: &str) -> String {
     match code {
@@ -72,8 +80,19 @@ pub(super) fn explain(code: Code, topic: &str) -> String {
             "not authorised in the cluster; grant IDEMPOTENT_WRITE (or CREATE for new topics)"
                 .to_owned()
         }
+        Code::TransactionalIdAuthorizationFailed => {
+            "not authorised to write in transactions; grant WRITE and DESCRIBE on the transactional ids that begin with the \
+             group's name (`headgate kafka check` has the command)"
+                .to_owned()
+        }
+        Code::MessageTimedOut => format!(
+            "topic `{topic}` took nothing for as long as a transaction may last; check the brokers' load, their disks, and whether \
+             replicas are in sync"
+        ),
         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownTopicId => {
-            format!("topic `{topic}` does not exist; create it, or allow it under `topics.create`")
+            format!(
+                "topic `{topic}` does not exist, or this user may not see it; create it, allow it under `topics.create`, or grant WRITE and DESCRIBE on it"
+            )
         }
         Code::InvalidTopic => {
             format!("`{topic}` cannot be a topic's name; mend the route's template")

@@ -25,6 +25,7 @@ mod config;
 mod context;
 mod encode;
 mod error;
+mod health;
 mod letters;
 mod pending;
 mod producer;

@@ -14,9 +14,10 @@ use rdkafka::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{
-    context::{Context, Health},
+    context::Context,
     encode::Encoder,
     error::{Failure, Meaning},
+    health::Health,
     pending::{MAX_GROUP, Pending, Report},
 };
 use crate::sink::Record;
@@ -72,11 +73,7 @@ impl Producer {
         settings: &ClientConfig,
         health: Arc<Health>,
     ) -> Result<Self, KafkaError> {
-        let context = Context {
-            producer: name.into(),
-            reports: Pending::default(),
-            health,
-        };
+        let context = Context::new(name, Pending::default(), health);
         let inner = settings.create_with_context(context)?;
         Ok(Self { inner })
     }

@@ -68,6 +68,7 @@ impl Delivery {
         let refused = match self.shared.topics.ensure(&producer, topics).await {
             Ok(refused) => refused,
             Err(error) => {
+                let error = self.shared.health.because(error);
                 self.shared.health.troubled(error.to_string());
                 return Ok(Accepted::known(Outcome::Retriable(error)));
             }
@@ -147,7 +148,11 @@ impl Delivery {
         if Meaning::of(code) == Meaning::Fatal || producer.is_fatal() {
             self.shared.replace(producer);
         }
-        let message = explain(code, &self.batch.records[index].topic);
+        let topic = &self.batch.records[index].topic;
+        let message = explain(code, topic);
+        if code == Code::TopicAuthorizationFailed {
+            self.shared.health.refused(topic, &message);
+        }
         self.shared.health.troubled(message.clone());
         Outcome::Retriable(SinkError::new(message))
     }

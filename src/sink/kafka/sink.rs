@@ -14,7 +14,7 @@ use tower::util::BoxService;
 
 use super::{
     Config, client,
-    context::Health,
+    health::Health,
     letters::LetterTopic,
     producer::{Producer, Room},
     reader::TopicReader,
@@ -117,7 +117,10 @@ async fn find_cluster(shared: Arc<Shared>) {
     while let Ok(producer) = shared.producer() {
         match shared.topics.list(&producer).await {
             Ok(()) => return shared.health.well(),
-            Err(error) => shared.health.troubled(error.to_string()),
+            Err(error) => {
+                let error = shared.health.because(error);
+                shared.health.unreachable(error.to_string());
+            }
         }
         tokio::time::sleep(PROBE_PAUSE).await;
     }

@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use super::{brokers, topic};
-use crate::support::{gateway::Place, unique};
+use crate::support::{gateway::Place, kafka_tools, unique};
 
 /// Runs the check for `topic`.
 fn check(brokers: &str, topic: &str, more: &str, arguments: &[&str]) -> Output {
@@ -82,8 +82,21 @@ async fn a_timeout_above_the_brokers_and_a_missing_topic_are_wrong() {
         told.contains(&format!("--create --topic {missing}")),
         "{told}"
     );
+    // Brokers take no command for it.
+    let command = "kafka-configs.sh --alter --entity-type brokers --entity-default --add-config transaction.max.timeout.ms=3600000";
+    let refused = kafka_tools::would_take(&brokers, command).unwrap_err();
+    assert!(refused.contains("Cannot update"), "{refused}");
+    for line in [
+        "write `transactions: { timeout: 900000ms }`",
+        "transaction.max.timeout.ms=3600000\n",
+    ] {
+        assert!(told.contains(line), "no `{line}` in:\n{told}");
+    }
+    let shorter = ", delivery: exactly_once, transactions: { timeout: 900000ms }";
+    let output = check(&brokers, &topic(&brokers, 1, &[]).await, shorter, &[]);
+    let told = self::told(&output);
     assert!(
-        told.contains("--add-config transaction.max.timeout.ms=3600000"),
+        told.contains("timeout 900000 ms, the broker allows 900000"),
         "{told}"
     );
 }

@@ -10,7 +10,7 @@ use rdkafka::{
     types::{RDKafkaApiKey, RDKafkaRespErr},
 };
 
-use super::{open, state};
+use super::{figure, open, state};
 use crate::support::{
     consumer::read_all,
     way::{Way, assert_complete, durable, numbered},
@@ -70,6 +70,7 @@ async fn retriable_answers_in_the_middle_keep_order_and_lose_nothing() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     all_durable(&mut outcomes).await;
+    assert_eq!(sink.status().get(), State::Ready);
     sink.close().await;
     assert_complete(&read_all(&brokers, TOPIC, "read_uncommitted"), 0..1000);
     assert!(way.letters.all().await.is_empty());
@@ -100,6 +101,10 @@ async fn a_revoked_authorisation_waits_says_so_and_goes_on_once_granted() {
     assert!(matches!(durable(outcome).await, Outcome::Durable));
     assert!(matches!(durable(later).await, Outcome::Durable));
     state(&sink, |state| *state == State::Ready).await;
+    assert!(sink.status().warnings().is_empty());
+    let refused = Some(("error", "TopicAuthorizationFailed"));
+    assert!(figure(&sink, "headgate_kafka_errors_total", refused) > 0.0);
+    assert!(figure(&sink, "headgate_sink_retries_total", None) > 0.0);
     sink.close().await;
     assert_complete(&read_all(&brokers, TOPIC, "read_uncommitted"), 0..60);
     assert!(way.letters.all().await.is_empty());

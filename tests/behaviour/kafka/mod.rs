@@ -4,13 +4,18 @@ mod check;
 mod exactly_once;
 mod injected;
 mod outage;
+mod permissions;
+mod plights;
 mod records;
 mod security;
 mod topics;
 
 use std::sync::Arc;
 
-use headgate::sink::kafka::{Config, KafkaSink};
+use headgate::sink::{
+    Sink as _,
+    kafka::{Config, KafkaSink},
+};
 use headgate_sdk::status::State;
 use rdkafka::{
     ClientConfig,
@@ -18,14 +23,36 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 
-use crate::support;
+use crate::support::{self, figures::Figures};
 
 fn brokers() -> String {
     support::server("KAFKA_BROKERS", "kafka")
 }
 
+/// A sink with a name of its own, by which its figures are found.
 fn open(config: Config) -> Arc<KafkaSink> {
-    Arc::new(KafkaSink::open("main".into(), config).unwrap())
+    Figures::count();
+    let name = support::unique("sink").into();
+    Arc::new(KafkaSink::open(name, config).unwrap())
+}
+
+/// The sum of a sink's figures of this name, of those with another label too.
+fn figure(sink: &KafkaSink, name: &str, label: Option<(&str, &str)>) -> f64 {
+    let mut labels = vec![("sink", sink.name().as_str())];
+    labels.extend(label);
+    Figures::here().sum(name, &labels)
+}
+
+/// Waits until a figure is above zero: some are told every two seconds only.
+async fn counted(sink: &KafkaSink, name: &str, label: Option<(&str, &str)>) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    while figure(sink, name, label) == 0.0 {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{name} of {label:?} stays 0"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }
 
 fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
@@ -86,7 +113,6 @@ pub(crate) async fn delete_topic(brokers: &str, topic: &str) {
 
 /// Waits until the sink's state is as wanted.
 async fn state(sink: &KafkaSink, wanted: impl Fn(&State) -> bool) -> State {
-    use headgate::sink::Sink as _;
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
     loop {
         let now = sink.status().get();

@@ -3,7 +3,7 @@
 use headgate::sink::{Outcome, Sink as _, kafka::Config};
 use headgate_sdk::status::State;
 
-use super::{open, state, topic};
+use super::{counted, figure, open, state, topic};
 use crate::support::{
     broker::OwnBroker,
     consumer::read_all,
@@ -37,6 +37,8 @@ async fn nothing_is_lost_while_the_broker_is_stopped_killed_and_paused() {
                     shown.reason().unwrap().contains("no broker answers"),
                     "{shown:?}"
                 );
+                let down = Some(("error", "AllBrokersDown"));
+                assert!(figure(&sink, "headgate_kafka_errors_total", down) > 0.0);
                 broker.start_again();
             }
             50 => broker.kill(),
@@ -69,7 +71,13 @@ async fn a_sink_that_starts_before_its_broker_delivers_once_that_is_there() {
     let sink = open(Config::new(&broker.brokers));
     let mut way = Way::new(sink.clone(), "l", &topic);
     let outcome = way.send(batch(0)).await;
-    state(&sink, |state| matches!(state, State::Waiting(_))).await;
+    let shown = state(&sink, |state| matches!(state, State::Waiting(_))).await;
+    assert!(
+        shown.reason().unwrap().contains("no broker answers"),
+        "{shown:?}"
+    );
+    let unconnected = Some(("error", "BrokerTransportFailure"));
+    counted(&sink, "headgate_kafka_errors_total", unconnected).await;
     broker.start_again();
     assert!(matches!(durable(outcome).await, Outcome::Durable));
     sink.close().await;

@@ -6,7 +6,7 @@ use headgate::sink::{
 };
 use headgate_sdk::{config::Secret, status::State};
 
-use super::{brokers, open, state, topic};
+use super::{brokers, counted, open, state, topic};
 use crate::support::{
     consumer::read_all,
     server,
@@ -55,7 +55,7 @@ async fn every_listener_and_mechanism_is_spoken() {
 }
 
 /// Nothing is written, nothing is given up, and the state says what to mend.
-async fn refused(config: Config, says: &str) {
+async fn refused(config: Config, says: &str, error: &str) {
     let topic = topic(&brokers(), 1, &[]).await;
     let sink = open(config);
     let mut way = Way::new(sink.clone(), "l", &topic);
@@ -65,6 +65,14 @@ async fn refused(config: Config, says: &str) {
             && state.reason().is_some_and(|reason| reason.contains(says))
     });
     shown.await;
+    let counts = Some(("error", error));
+    counted(&sink, "headgate_kafka_errors_total", counts).await;
+    counted(
+        &sink,
+        "headgate_sink_breaker_state",
+        Some(("state", "open")),
+    )
+    .await;
     assert!(!outcome.is_finished());
     assert!(way.letters.all().await.is_empty());
     outcome.abort();
@@ -77,21 +85,21 @@ async fn a_wrong_password_waits_and_says_so() {
     let mut wrong = sasl(Mechanism::ScramSha512);
     wrong.password = Secret::new("not it");
     config.sasl = Some(wrong);
-    refused(config, "check `sasl`").await;
+    refused(config, "check `sasl`", "Authentication").await;
 }
 
 #[tokio::test]
 async fn an_expired_certificate_waits_and_says_so() {
     let mut config = Config::new(server("KAFKA_EXPIRED_BROKERS", "kafka"));
     config.tls = Some(tls());
-    refused(config, "check `tls.ca` and the certificates' dates").await;
+    refused(config, "check `tls.ca` and the certificates' dates", "SSL").await;
 }
 
 #[tokio::test]
 async fn an_unknown_authority_waits_and_says_so() {
     let mut config = Config::new(server("KAFKA_SSL_BROKERS", "kafka"));
     config.tls = Some(Tls::default());
-    refused(config, "check `tls.ca`").await;
+    refused(config, "check `tls.ca`", "SSL").await;
 }
 
 #[tokio::test]

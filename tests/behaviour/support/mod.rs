@@ -4,8 +4,10 @@
 pub(crate) mod broker;
 pub(crate) mod consumer;
 pub(crate) mod disk;
+pub(crate) mod figures;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod kafka_tools;
 pub(crate) mod way;
 
 use std::path::PathBuf;

@@ -11,7 +11,10 @@ use rdkafka::{
 };
 use tokio::runtime::Handle;
 
-use super::PATIENCE;
+use super::{
+    PATIENCE,
+    rights::{self, Rights},
+};
 use crate::sink::kafka::{Config, client, error::explain, tls};
 
 /// A cluster that answers.
@@ -20,6 +23,8 @@ pub(super) struct Cluster {
     pub(super) topics: Vec<Topic>,
     broker: i32,
     pub(super) brokers: usize,
+    /// What this user may do to the topics that were asked about.
+    rights: HashMap<String, Rights>,
 }
 
 /// A topic as the cluster lists it.
@@ -61,12 +66,26 @@ impl Cluster {
             topics: topics.collect(),
             broker: metadata.brokers().first().map_or(0, |broker| broker.id()),
             brokers: metadata.brokers().len(),
+            rights: HashMap::new(),
             admin,
         })
     }
 
     pub(super) fn topic(&self, name: &str) -> Option<&Topic> {
         self.topics.iter().find(|topic| topic.name == name)
+    }
+
+    /// Asks what this user may do to `topics`; [`rights`](Self::rights) knows it from then on.
+    pub(super) fn ask_rights(&mut self, topics: &[String]) -> Result<(), String> {
+        if !topics.is_empty() {
+            self.rights = rights::of_topics(self.admin.inner(), topics, PATIENCE)?;
+        }
+        Ok(())
+    }
+
+    /// What this user may do to a topic, if that was asked and answered.
+    pub(super) fn rights(&self, topic: &str) -> Option<&Rights> {
+        self.rights.get(topic)
     }
 
     /// The settings of a topic; `None` if this user may not see them.
@@ -86,6 +105,8 @@ impl Cluster {
             .block_on(asked)
             .map_err(|error| said(&error, ""))?;
         match described.into_iter().next() {
+            // What this user may not see comes without an error, and without anything else.
+            Some(Ok(resource)) if resource.entries.is_empty() => Ok(None),
             Some(Ok(resource)) => Ok(Some(Settings::of(&resource))),
             Some(Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) | None => {
                 Ok(None)

@@ -7,7 +7,9 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::{
     ask::{Cluster, Settings, Topic},
+    permissions::user,
     report::Report,
+    rights::Rights,
 };
 use crate::sink::kafka::{Config, Delivery};
 
@@ -58,14 +60,21 @@ pub(super) fn topics(
             report.note(format!(
                 "topic `{pattern}`: not there yet; `topics.create` allows it to be made"
             ));
-        } else {
+        } else if matches!(cluster.rights(pattern), Some(Rights::To(_))) {
+            report.wrong(
+                format!(
+                    "topic `{pattern}`: was made, or opened to this user, a moment ago; check again"
+                ),
+                &[],
+            );
+        } else if cluster.rights(pattern) != Some(&Rights::Hidden) {
             let create = format!(
                 "kafka-topics.sh {} --create --topic {pattern} --partitions {}",
                 report.bootstrap,
                 wanted_partitions(wishes).unwrap_or(3)
             );
             report.wrong(
-                format!("topic `{pattern}`: does not exist (or this user may not DESCRIBE it), and `topics.create` does not allow it to be made"),
+                format!("topic `{pattern}`: does not exist, and `topics.create` does not allow it to be made"),
                 &[create],
             );
         }
@@ -185,7 +194,7 @@ fn replicas(cluster: &Cluster, topic: &Topic, settings: &Settings, report: &mut 
     let least = usize::try_from(least).unwrap_or(1);
     if topic.replicas < least {
         return report.wrong(
-            format!("topic `{name}`: {} replicas, but min.insync.replicas={least}: nothing can be written", topic.replicas),
+            format!("topic `{name}`: {} replicas, but min.insync.replicas={least}: there are never so many, and some versions of Kafka then refuse what is written", topic.replicas),
             &[report.alter(name, "min.insync.replicas", topic.replicas.max(1))],
         );
     }
@@ -243,51 +252,6 @@ fn size(name: &str, settings: &Settings, config: &Config, report: &mut Report) {
     }
 }
 
-/// Judges whether this user may write, as far as that shows without writing.
-pub(super) fn writing(
-    cluster: &Cluster,
-    config: &Config,
-    wishes: &Wishes,
-    report: &mut Report,
-) -> Result<(), String> {
-    let settings = cluster.broker()?;
-    let Some(authorizer) = settings
-        .as_ref()
-        .and_then(|settings| settings.text("authorizer.class.name"))
-    else {
-        report.note("permissions: this user may not see whether the cluster has an authoriser");
-        return Ok(());
-    };
-    if authorizer.is_empty() {
-        report.fine("permissions: the cluster has no authoriser, everybody may write");
-        return Ok(());
-    }
-    let user = user(config);
-    report.note("permissions: the cluster has an authoriser; what this sink needs (WRITE shows only when it writes):");
-    let mut needed: Vec<String> = wishes
-        .topics
-        .iter()
-        .map(|topic| match topic.split_once('*') {
-            None => format!("--operation Write --operation Describe --topic {topic}"),
-            Some(("", _)) => {
-                "--operation Write --operation Describe --topic '*'".to_owned()
-            }
-            Some((prefix, _)) => format!(
-                "--operation Write --operation Describe --topic {prefix} --resource-pattern-type prefixed"
-            ),
-        })
-        .collect();
-    if config.delivery == Delivery::ExactlyOnce {
-        let group = &wishes.group;
-        needed.push(format!("--operation Read --operation Write --operation Describe --operation Create --topic {group}.checkpoints"));
-        needed.push(format!("--operation Write --operation Describe --transactional-id {group}- --resource-pattern-type prefixed"));
-    }
-    for what in needed {
-        report.note(format!("  {}", report.grant(&user, &what)));
-    }
-    Ok(())
-}
-
 /// Judges what exactly once needs besides.
 pub(super) fn transactions(
     cluster: &Cluster,
@@ -302,14 +266,14 @@ pub(super) fn transactions(
         i64::try_from(config.transactions.timeout.get().as_millis()).unwrap_or(i64::MAX);
     let settings = cluster.broker()?;
     let most = settings.and_then(|settings| settings.number("transaction.max.timeout.ms"));
-    let raise = format!(
-        "kafka-configs.sh {} --alter --entity-type brokers --entity-default --add-config transaction.max.timeout.ms={timeout_ms}",
-        report.bootstrap
-    );
     match most {
+        // No command of Kafka's tools changes it: brokers refuse to in operation.
         Some(most) if timeout_ms > most => report.wrong(
-            format!("transactions: `transactions.timeout` is {timeout_ms} ms, the broker's transaction.max.timeout.ms {most}: lower the one or raise the other"),
-            &[raise],
+            format!(
+                "transactions: `transactions.timeout` is {timeout_ms} ms, the broker's transaction.max.timeout.ms {most}: write `transactions: {{ timeout: {most}ms }}`, or \
+                 put the line below into server.properties of every broker, and restart one after the other"
+            ),
+            &[format!("transaction.max.timeout.ms={timeout_ms}")],
         ),
         Some(most) => report.fine(format!("transactions: timeout {timeout_ms} ms, the broker allows {most}")),
         None => report.note("transactions: the broker's transaction.max.timeout.ms is hidden from this user"),
@@ -363,11 +327,4 @@ fn checkpoints(cluster: &Cluster, wishes: &Wishes, report: &mut Report) -> Resul
         );
     }
     Ok(())
-}
-
-fn user(config: &Config) -> String {
-    config
-        .sasl
-        .as_ref()
-        .map_or_else(|| "ANONYMOUS".to_owned(), |sasl| sasl.username.clone())
 }

@@ -5,7 +5,9 @@
 
 mod ask;
 mod judge;
+mod permissions;
 mod report;
+mod rights;
 
 use std::time::Duration;
 
@@ -126,10 +128,13 @@ pub(crate) async fn run(matches: &clap::ArgMatches, cx: SinkCommandContext<'_>) 
 }
 
 fn check(config: &Config, wishes: &Wishes) -> Result<Report, String> {
-    let cluster = ask::Cluster::connect(config)?;
+    let mut cluster = ask::Cluster::connect(config)?;
     let mut report = Report::new(config);
+    let needed = permissions::needed(&cluster, config, wishes);
+    let named: Vec<String> = needed.iter().map(|needed| needed.topic.clone()).collect();
+    let unknown = cluster.ask_rights(&named).err();
     judge::topics(&cluster, config, wishes, &mut report)?;
-    judge::writing(&cluster, config, wishes, &mut report)?;
+    permissions::judge(&cluster, config, wishes, &needed, unknown, &mut report);
     judge::transactions(&cluster, config, wishes, &mut report)?;
     Ok(report)
 }

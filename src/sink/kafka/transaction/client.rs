@@ -11,11 +11,7 @@ use rdkafka::{
 use super::ledger::{Ledger, OURS, Place};
 use crate::sink::{
     Record,
-    kafka::{
-        Config, client,
-        context::{Context, Health},
-        encode::Encoder,
-    },
+    kafka::{Config, client, context::Context, encode::Encoder, error::explain, health::Health},
 };
 
 /// How long one call may take before it is made again.
@@ -41,7 +37,12 @@ impl Trouble {
         let KafkaError::Transaction(said) = error else {
             return Self::Retriable(error.to_string());
         };
-        let message = format!("{}: {said}", said.name());
+        let message =
+            match said.code() {
+                code @ (Code::TransactionalIdAuthorizationFailed
+                | Code::ClusterAuthorizationFailed) => explain(code, ""),
+                _ => format!("{}: {said}", said.name()),
+            };
         if said.is_fatal() {
             let fenced = matches!(
                 said.code(),
@@ -79,11 +80,7 @@ impl Client {
             .set("message.timeout.ms", &timeout)
             // Transactions coalesce already.
             .set("linger.ms", "0");
-        let context = Context {
-            producer: transactional_id.into(),
-            reports: Ledger::default(),
-            health,
-        };
+        let context = Context::new(transactional_id, Ledger::default(), health);
         let inner = settings.create_with_context(context)?;
         Ok(Self { inner })
     }
@@ -94,20 +91,29 @@ impl Client {
 
     /// Registers with the coordinator: from now on, nobody else with this id can write.
     pub(super) fn init(&self) -> Result<(), Trouble> {
-        judged(self.inner.init_transactions(INIT_SLICE))
+        self.judged(self.inner.init_transactions(INIT_SLICE))
     }
 
     pub(super) fn begin(&self) -> Result<(), Trouble> {
-        judged(self.inner.begin_transaction())
+        self.judged(self.inner.begin_transaction())
     }
 
     /// Call it when everything is [drained](Self::drain): the binding waits for the rest in slices of 100 ms.
     pub(super) fn commit(&self) -> Result<(), Trouble> {
-        judged(self.inner.commit_transaction(SLICE))
+        self.judged(self.inner.commit_transaction(SLICE))
     }
 
     pub(super) fn abort(&self) -> Result<(), Trouble> {
-        judged(self.inner.abort_transaction(SLICE))
+        self.judged(self.inner.abort_transaction(SLICE))
+    }
+
+    fn judged(&self, result: KafkaResult<()>) -> Result<(), Trouble> {
+        result.map_err(|error| {
+            if let KafkaError::Transaction(said) = &error {
+                self.inner.context().count(said.code());
+            }
+            Trouble::of(&error)
+        })
     }
 
     /// Hands an event over.
@@ -166,10 +172,6 @@ impl Client {
         );
         Some(Trouble::Fatal { message, fenced })
     }
-}
-
-fn judged(result: KafkaResult<()>) -> Result<(), Trouble> {
-    result.map_err(|error| Trouble::of(&error))
 }
 
 /// librdkafka's own flush, which returns with the last report and makes nothing wait for company; the binding's looks every 100 ms.

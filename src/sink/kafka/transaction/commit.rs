@@ -3,6 +3,7 @@
 use std::{sync::Arc, thread, time::Instant};
 
 use headgate_sdk::Str;
+use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::{
     client::{Client, Trouble},
@@ -11,7 +12,10 @@ use super::{
     record::{entry_key, position_key},
     worker::{AGAIN, Stop, Worker},
 };
-use crate::sink::{SinkError, kafka::error::Meaning};
+use crate::sink::{
+    SinkError,
+    kafka::error::{Meaning, explain},
+};
 
 /// How often a transaction with suspects is tried again after a failure that is not theirs.
 const SIFTINGS: u32 = 3;
@@ -49,9 +53,16 @@ impl Worker {
                 return Err(stop);
             }
             match transaction.judge(unwritten) {
-                Verdict::Failed { error, forget } => {
+                Verdict::Failed {
+                    error,
+                    forget,
+                    refused,
+                } => {
                     if let Some(topic) = forget {
                         self.shared.topics.forget(&topic);
+                    }
+                    if let Some(topic) = refused {
+                        self.shared.health.refused(&topic, &error.to_string());
                     }
                     failures += 1;
                     if !transaction.has_suspects() || failures > SIFTINGS {
@@ -239,14 +250,30 @@ impl Worker {
         })
     }
 
+    /// What this user may not write to, if that is why the transaction has to be aborted: what waited for it was not even sent, and its
+    /// reports say no more than that.
+    pub(super) fn denied(&self, client: &Client) -> Option<SinkError> {
+        let topic = client.ledger().denied()?;
+        let message = explain(Code::TopicAuthorizationFailed, &topic);
+        self.shared.health.count(Code::TopicAuthorizationFailed);
+        self.shared.health.refused(&topic, &message);
+        Some(SinkError::new(message))
+    }
+
     /// Makes a call again for as long as that may help.
     pub(super) fn until_done(
         &self,
         mut call: impl FnMut() -> Result<(), Trouble>,
     ) -> Result<(), Stop> {
+        let mut waited = false;
         loop {
             match call() {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if waited {
+                        self.shared.health.seated();
+                    }
+                    return Ok(());
+                }
                 Err(Trouble::Abortable(message)) => {
                     return Err(Stop::Aborted(SinkError::new(format!(
                         "Kafka asks to abort the transaction: {message}"
@@ -256,7 +283,8 @@ impl Worker {
                     return Err(Stop::Lost { message, fenced });
                 }
                 Err(Trouble::Retriable(message)) => {
-                    self.shared.health.troubled(format!(
+                    waited = true;
+                    self.shared.health.unseated(format!(
                         "waiting for the transaction coordinator: {message}"
                     ));
                     if self.closing.is_cancelled() {

@@ -16,8 +16,8 @@ use super::{
 use crate::sink::{
     Checkpoint, Landed, Outcome, Rejection, SinkBatch, SinkError,
     kafka::{
-        context::Health,
         error::{Meaning, explain},
+        health::Health,
     },
 };
 
@@ -60,6 +60,8 @@ pub(super) enum Verdict {
         error: SinkError,
         /// The topic is not what it was.
         forget: Option<Str>,
+        /// The topic that this user may not write to.
+        refused: Option<Str>,
     },
 }
 
@@ -116,6 +118,7 @@ impl Transaction {
             return Verdict::Failed {
                 error,
                 forget: None,
+                refused: None,
             };
         }
         for Unwritten { place, code } in &unwritten {
@@ -129,8 +132,12 @@ impl Transaction {
                 (meaning, Some(_)) if meaning.is_its_own() => {}
                 (meaning, _) => {
                     let forget = (meaning == Meaning::UnknownTopic).then(|| Str::new(topic));
-                    let error = SinkError::new(explain(*code, topic));
-                    return Verdict::Failed { error, forget };
+                    let refused = *code == Code::TopicAuthorizationFailed;
+                    return Verdict::Failed {
+                        error: SinkError::new(explain(*code, topic)),
+                        forget,
+                        refused: refused.then(|| Str::new(topic)),
+                    };
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! What librdkafka reports about the records of the transaction under way.
 
+use headgate_sdk::Str;
 use parking_lot::Mutex;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
@@ -50,6 +51,8 @@ struct Book {
     /// Where the events of each batch are.
     landed: Vec<Landed>,
     must_abort: bool,
+    /// A topic that this user may not write to.
+    denied: Option<Str>,
 }
 
 impl Ledger {
@@ -62,6 +65,11 @@ impl Ledger {
     pub(super) fn has_failed(&self) -> bool {
         let book = self.0.lock();
         book.must_abort || !book.unwritten.is_empty()
+    }
+
+    /// The topic that could not become part of the transaction, because this user may not write to it.
+    pub(super) fn denied(&self) -> Option<Str> {
+        self.0.lock().denied.clone()
     }
 
     /// The highest offset that a record of ours got.
@@ -96,6 +104,10 @@ impl Reports for Ledger {
 
     fn must_abort(&self) {
         self.0.lock().must_abort = true;
+    }
+
+    fn denied(&self, topic: &str) {
+        self.0.lock().denied = Some(topic.into());
     }
 
     fn unwritten(&self, opaque: usize, code: Code) {

@@ -25,15 +25,18 @@ impl Worker {
         loop {
             match self.try_to_take_seat(lost) {
                 Ok(client) => {
-                    self.shared.health.well();
+                    self.shared.health.seated();
                     return Ok(client);
                 }
                 Err(Stop::Aborted(error)) => {
-                    self.shared.health.troubled(error.to_string());
+                    self.shared.health.unseated(error.to_string());
                     self.pause()?;
                 }
                 Err(Stop::Lost { message, fenced }) => {
                     tracing::warn!(id = %self.id, message, fenced, "lost while taking a shard");
+                    let shard = self.seat.shard;
+                    let reason = format!("shard {shard} cannot be taken: {message}");
+                    self.shared.health.unseated(reason);
                     lost = Some(fenced);
                     self.pause()?;
                 }
@@ -107,7 +110,7 @@ impl Worker {
     /// Reads the topic; what lies after `known` is new.
     fn read(&self, known: Option<i64>) -> Result<Restored, Stop> {
         let waiting = || {
-            self.shared.health.troubled(format!(
+            self.shared.health.unseated(format!(
                 "shard {} waits for another producer's open transaction in the topic of checkpoints; it ends by itself",
                 self.seat.shard
             ));
@@ -160,11 +163,14 @@ impl Worker {
         self.drain(client)?;
         if client.ledger().has_failed() {
             let unwritten = client.ledger().take_unwritten();
-            let code = unwritten.first().map(|first| first.code.to_string());
+            let why = match (self.denied(client), unwritten.first()) {
+                (Some(denied), _) => denied.to_string(),
+                (None, Some(first)) => first.code.to_string(),
+                (None, None) => "Kafka asks to abort".to_owned(),
+            };
             let error = SinkError::new(format!(
-                "the claim of shard {} was not written: {}",
-                self.seat.shard,
-                code.unwrap_or_else(|| "Kafka asks to abort".to_owned())
+                "the claim of shard {} was not written: {why}",
+                self.seat.shard
             ));
             self.abort(client)?;
             return Err(Stop::Aborted(error));

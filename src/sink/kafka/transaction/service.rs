@@ -67,6 +67,7 @@ impl Service<Arc<SinkBatch>> for LaneToShard {
             let refused = match shared.topics.ensure(&producer, topics).await {
                 Ok(refused) => refused,
                 Err(error) => {
+                    let error = shared.health.because(error);
                     shared.health.troubled(error.to_string());
                     return Ok(Accepted::known(Outcome::Retriable(error)));
                 }

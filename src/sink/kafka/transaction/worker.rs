@@ -142,6 +142,7 @@ impl Worker {
                 Ok(())
             }
             Err(Stop::Aborted(error)) => {
+                let error = self.denied(client).unwrap_or(error);
                 let aborted = self.abort(client);
                 self.shared.health.troubled(error.to_string());
                 self.figures("aborted", &transaction);

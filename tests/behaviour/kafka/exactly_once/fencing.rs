@@ -11,7 +11,7 @@ use rdkafka::{
 
 use super::{Place, config, group, send_ten, within};
 use crate::{
-    kafka::{brokers, state, topic},
+    kafka::{brokers, counted, figure, state, topic},
     support::{
         consumer::read_all,
         way::{Way, assert_complete, durable},
@@ -49,6 +49,8 @@ async fn of_two_with_the_same_identity_one_stops_and_names_the_other() {
     );
     let warnings = loser.status().warnings();
     assert_eq!(warnings.get(&format!("{group}-0")), Some(&text));
+    assert!((figure(loser, "headgate_kafka_shards_held", None) - 1.0).abs() < 0.1);
+    assert!(figure(winner, "headgate_kafka_shards_held", None) < 0.1);
     // The other goes on, and nobody takes the shard from it again.
     for n in 1..20 {
         let outcome = send_ten(&mut way, n * 10).await;
@@ -87,6 +89,8 @@ async fn whoever_was_fenced_and_finds_no_claim_but_its_own_goes_on() {
         assert!(matches!(durable(outcome).await, Outcome::Durable));
     }
     assert_eq!(place.position(&LaneId::from_stored("numbers/")).await, 100);
+    counted(&sink, "headgate_kafka_errors_total", None).await;
+    assert_eq!(sink.status().get(), State::Ready);
     sink.close().await;
     let found = read_all(&brokers, &topic, "read_committed");
     assert_eq!(assert_complete(&found, 0..100), 0);

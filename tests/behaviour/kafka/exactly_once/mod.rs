@@ -15,9 +15,10 @@ use headgate::{
         kafka::{Config, Delivery, KafkaSink, Member},
     },
 };
-use headgate_sdk::LaneId;
+use headgate_sdk::{LaneId, Str};
 
 use crate::support::{
+    figures::Figures,
     unique,
     way::{Letters, Way},
 };
@@ -25,6 +26,8 @@ use crate::support::{
 /// A gateway's end of things: who it is, its index of checkpoints, its dead letters.
 struct Place {
     _folder: tempfile::TempDir,
+    /// Of its sink.
+    name: Str,
     member: Member,
     letters: Arc<Letters>,
 }
@@ -55,13 +58,16 @@ impl Place {
         };
         Self {
             _folder: folder,
+            name: unique("sink").into(),
             member,
             letters,
         }
     }
 
     fn sink(&self, config: Config) -> Arc<KafkaSink> {
-        Arc::new(KafkaSink::transactional("main".into(), config, self.member.clone()).unwrap())
+        Figures::count();
+        let (name, member) = (self.name.clone(), self.member.clone());
+        Arc::new(KafkaSink::transactional(name, config, member).unwrap())
     }
 
     /// Where a lane resumes, after the sink has prepared it as for a lane that opens.

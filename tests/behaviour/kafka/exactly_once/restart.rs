@@ -1,7 +1,7 @@
 //! Gateways that end without a word, and what the next one begins with.
 
 use headgate::sink::{Outcome, Sink as _};
-use headgate_sdk::{Entry, LaneId, Position};
+use headgate_sdk::{Entry, LaneId, Position, status::State};
 use rdkafka::{
     ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer as _},
@@ -9,7 +9,7 @@ use rdkafka::{
 
 use super::{Place, config, group, send_ten, within};
 use crate::{
-    kafka::{brokers, state, topic},
+    kafka::{brokers, figure, state, topic},
     support::{
         consumer::read_all,
         scale,
@@ -203,5 +203,8 @@ async fn another_number_of_shards_is_refused() {
     let refused = within(sink.prepare(&LaneId::from_stored("numbers/"), 0)).await;
     let message = refused.unwrap_err().to_string();
     assert!(message.contains("write `shards: 2`"), "{message}");
+    let shown = state(&sink, |state| matches!(state, State::Failed(_))).await;
+    assert_eq!(shown.reason(), Some(message.as_str()));
+    assert!((figure(&sink, "headgate_kafka_shards_held", None) - 1.0).abs() < 0.1);
     sink.close().await;
 }
