@@ -1,15 +1,16 @@
 //! What the journal costs beside a bare loop that writes the same bytes in the same groups and syncs them.
 //!
 //! `cargo bench --bench journal`. The bound: at least 80 % of the bare loop, so at most 1.25 times its CPU. It also shows that the
-//! time to open a journal does not grow with what it keeps.
+//! time from a start after `kill -9` to the first new durable record does not grow with what the journal keeps.
 
 mod harness;
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use harness::{Bound, compare, measure};
@@ -20,7 +21,21 @@ use headgate_sdk::LaneId;
 const RECORD_BYTES: usize = 1024;
 const FILE_BYTES: u64 = 64 << 20;
 
+/// What the bench binary is called with to be the process that fills a journal, with the folder and how many bytes.
+const FILL: &str = "--fill";
+/// What that says when so much is durable.
+const FULL: &str = "full";
+const GROUP_RECORDS: usize = 64;
+const GROUP_BYTES: u64 = 4 << 20;
+const RESTARTS: usize = 5;
+
 fn main() {
+    let arguments: Vec<_> = std::env::args().collect();
+    if let [_, asked, folder, bytes] = arguments.as_slice()
+        && asked == FILL
+    {
+        return fill(Path::new(folder), bytes.parse().expect("a number"));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
@@ -125,38 +140,49 @@ impl Bare {
     }
 }
 
-/// Opens journals of growing size, as after `kill -9`, up to the first new durable record.
+/// Opens journals of growing size after `kill -9`, up to the first new durable record. What they were filled with is in the page cache, as far
+/// as that is large enough.
 fn recovery(runtime: &tokio::runtime::Runtime, folder: &Path) {
     let most_mib: u64 = std::env::var("BENCH_JOURNAL_MIB")
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(10 * 1024);
-    println!("\nRestart with a large journal: from opening to the first new durable record");
-    println!("| kept | segments | ms |");
+    println!(
+        "\nRestart after kill -9 amid appending: from opening to the first new durable record ({RESTARTS} restarts; median, lowest to highest)"
+    );
+    println!("| on disk | segments | ms |");
     println!("|---|---|---|");
-    let mut mib = 128;
-    while mib <= most_mib {
+    for mib in [128, 1024, 10 * 1024] {
+        if mib > most_mib {
+            break;
+        }
         let folder = folder.join(format!("kept-{mib}"));
-        fill(runtime, &folder, mib << 20);
-        let started = Instant::now();
-        let journal = open_large(&folder);
-        let lane = LaneId::from_stored("bench/");
-        let record = [Record {
-            kind: 1,
-            payload: Bytes::from_static(b"first"),
-        }];
-        runtime
-            .block_on(journal.append(&lane, &record))
-            .expect("there is room");
-        let took = started.elapsed();
-        println!(
-            "| {mib} MiB | {} | {:.1} |",
-            journal.stats().segments,
-            took.as_secs_f64() * 1e3
-        );
-        drop(journal);
+        let mut took = Vec::new();
+        let mut bytes = mib << 20;
+        for _ in 0..RESTARTS {
+            fill_and_kill(&folder, bytes);
+            bytes = GROUP_BYTES;
+            let started = Instant::now();
+            let journal = open_large(&folder);
+            runtime
+                .block_on(journal.append(&lane(), &group(1, b"first")))
+                .expect("there is room");
+            took.push(started.elapsed());
+            let stats = journal.stats();
+            if took.len() == RESTARTS {
+                took.sort_unstable();
+                let ms = |took: Duration| took.as_secs_f64() * 1e3;
+                println!(
+                    "| {} MiB | {} | {:.1} ({:.1}–{:.1}) |",
+                    stats.bytes >> 20,
+                    stats.segments,
+                    ms(took[RESTARTS / 2]),
+                    ms(took[0]),
+                    ms(took[RESTARTS - 1])
+                );
+            }
+        }
         std::fs::remove_dir_all(&folder).expect("it is ours");
-        mib *= 9;
     }
 }
 
@@ -170,22 +196,54 @@ fn open_large(folder: &Path) -> Journal {
         .0
 }
 
-fn fill(runtime: &tokio::runtime::Runtime, folder: &Path, bytes: u64) {
-    let journal = Arc::new(open_large(folder));
-    let lane = LaneId::from_stored("bench/");
-    let payload = Bytes::from(vec![7_u8; 64 << 10]);
-    let records: Vec<_> = (0..64)
-        .map(|_| Record {
-            kind: 1,
-            payload: payload.clone(),
-        })
-        .collect();
+fn lane() -> LaneId {
+    LaneId::from_stored("bench/")
+}
+
+fn group(records: usize, payload: &[u8]) -> Vec<Record> {
+    let payload = Bytes::copy_from_slice(payload);
+    let record = |_| Record {
+        kind: 1,
+        payload: payload.clone(),
+    };
+    (0..records).map(record).collect()
+}
+
+/// Lets a process of its own append so much, and kills it while it goes on appending.
+fn fill_and_kill(folder: &Path, bytes: u64) {
+    let mut child = Command::new(std::env::current_exe().expect("this binary"))
+        .arg(FILL)
+        .arg(folder)
+        .arg(bytes.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this binary runs");
+    let mut line = String::new();
+    let output = child.stdout.as_mut().expect("piped");
+    BufReader::new(output)
+        .read_line(&mut line)
+        .expect("it says when it is full");
+    assert_eq!(line.trim(), FULL, "it ended by itself");
+    child.kill().expect("it runs");
+    child.wait().expect("it is ours");
+}
+
+/// What the process does that is killed.
+fn fill(folder: &Path, bytes: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let journal = open_large(folder);
+    let records = group(GROUP_RECORDS, &[7; GROUP_BYTES as usize / GROUP_RECORDS]);
     runtime.block_on(async {
-        for _ in 0..bytes.div_ceil(64 * (64 << 10)) {
+        for groups in 1_u64.. {
             journal
-                .append(&lane, &records)
+                .append(&lane(), &records)
                 .await
                 .expect("there is room");
+            if groups == bytes.div_ceil(GROUP_BYTES) {
+                println!("{FULL}");
+            }
         }
     });
 }
