@@ -244,6 +244,19 @@ fn any_value() -> impl Strategy<Value = Bson> {
     })
 }
 
+/// Also those that were given a meaning lately: compressed columns (07), sensitive data (08), vectors (09).
+#[test]
+fn every_subtype_of_binary_keeps_its_number() {
+    for subtype in 0..=u8::MAX {
+        let document = doc! { "v": binary(BinarySubtype::from(subtype), &[0, 1, 255]) };
+        let expected =
+            format!(r#"{{"v":{{"$binary":{{"base64":"AAH/","subType":"{subtype:02x}"}}}}}}"#);
+        for format in [JsonFormat::Canonical, JsonFormat::Relaxed] {
+            assert_eq!(write(&document, format), expected);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_document_comes_back_from_canonical(value in any_value()) {
