@@ -26,6 +26,8 @@ pub(super) const ENTRIES: TableDefinition<'_, (&str, &str), &[u8]> =
 /// Sink → how far its own checkpoints are in this file.
 pub(super) const MARKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("marks");
 
+/// Pages of the file that are kept in memory; without a bound it would be up to a gigabyte.
+const CACHE_BYTES: usize = 64 << 20;
 /// Commits that may wait for the writer.
 const QUEUE: usize = 1024;
 
@@ -274,7 +276,10 @@ impl Shared {
     pub(super) fn reopen(&self) -> Result<(), CheckpointError> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         drop(open.take());
-        *open = Some(Database::create(&self.path).map_err(|error| self.failed(error))?);
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(&self.path);
+        *open = Some(database.map_err(|error| self.failed(error))?);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::LogError;
 use super::record::{Content, decode, is_checkpoint};
 use crate::runtime::{Checkpoints, Commit};
-use crate::segment::{Frame, Observer, SegmentLog, Sequence};
+use crate::segment::{Frame, Observer, Record, SegmentLog, Sequence};
 use crate::sink::Checkpoint;
 
 /// What the committer's thread shares with the log.
@@ -47,6 +47,11 @@ impl Observer for Indexer {
                 .peek()
                 .is_none()
                 .then(|| (sink.clone(), encode_mark(frame.end() - 1)));
+            // A copy: otherwise the events of the frame would stay in memory until it is written.
+            let record = Record {
+                data: Bytes::copy_from_slice(&record.data),
+                ..record
+            };
             match decode(record) {
                 Ok(Content::Checkpoint(lane, checkpoint)) => {
                     checkpoints.commit_blocking(Commit {

@@ -6,7 +6,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use headgate_sdk::envelope::wire;
-use headgate_sdk::{Batch, Envelope, LaneId, Position, Str, Timestamp, batch};
+use headgate_sdk::{Envelope, LaneId, Position, Str, Timestamp, batch};
 
 use super::LogError;
 use crate::segment::{self, Sequence};
@@ -57,24 +57,11 @@ pub(super) fn encode_event(
 }
 
 /// Appends a checkpoint to `out`.
-pub(super) fn encode_checkpoint(
-    lane: &LaneId,
-    checkpoint: &Checkpoint,
-    out: &mut BytesMut,
-) -> Result<(), LogError> {
+pub(super) fn encode_checkpoint(lane: &LaneId, checkpoint: &Checkpoint, out: &mut BytesMut) {
     out.put_slice(&[VERSION, CHECKPOINT]);
     put(out, lane.as_str());
     put_optional(out, checkpoint.position.as_ref().map(Position::as_json));
-    let entries = Batch {
-        entries: checkpoint.entries.clone(),
-        ..Batch::default()
-    };
-    let encoded = batch::wire::encode(&entries);
-    out.put_slice(&encoded.map_err(|error| LogError::Record {
-        position: 0,
-        reason: error.to_string(),
-    })?);
-    Ok(())
+    batch::wire::encode_entries(&checkpoint.entries, out);
 }
 
 /// Whether a record is a checkpoint; cheap.

@@ -190,14 +190,16 @@ impl Encoded {
         records: &[Record],
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Self, LogError> {
-        let mut buffer = BytesMut::new();
+        // One piece of memory for all of them.
+        let weight = |record: &Record| 256 + record.envelope.weight();
+        let mut buffer = BytesMut::with_capacity(records.iter().map(weight).sum());
         let mut encoded = Vec::with_capacity(records.len() + 1);
         for record in records {
             encode_event(lane, record, &mut buffer)?;
             encoded.push(buffer.split().freeze());
         }
         if let Some(checkpoint) = checkpoint.filter(|checkpoint| !checkpoint.is_empty()) {
-            encode_checkpoint(lane, checkpoint, &mut buffer)?;
+            encode_checkpoint(lane, checkpoint, &mut buffer);
             encoded.push(buffer.split().freeze());
         }
         Ok(Self(encoded))

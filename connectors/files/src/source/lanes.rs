@@ -279,6 +279,7 @@ impl LaneState {
         // The next one will be alike.
         self.pending.events.reserve(batch.events.len());
         self.pending.entries.reserve(batch.entries.len());
+        let afters = Vec::with_capacity(self.pending_afters.len());
         batch.position = Some(Position::encode(&LanePosition { files: self.files }));
         let keys = batch
             .entries
@@ -290,7 +291,7 @@ impl LaneState {
         self.backlog.push_back(Outgoing {
             batch,
             number: self.number,
-            afters: std::mem::take(&mut self.pending_afters),
+            afters: std::mem::replace(&mut self.pending_afters, afters),
         });
         self.number += 1;
         self.pending_bytes = 0;
@@ -380,7 +381,11 @@ async fn serve(
                 while sent.front().is_some_and(|(delivery, ..)| *delivery <= state.durable) {
                     if let Some((_, batch, more)) = sent.pop_front() {
                         number = batch;
-                        afters.extend(more);
+                        if afters.is_empty() {
+                            afters = more;
+                        } else {
+                            afters.extend(more);
+                        }
                     }
                 }
                 if number > 0 {

@@ -20,17 +20,8 @@ const ABSENT: u32 = u32::MAX;
 /// [`RecordError::Envelope`] if an envelope is too large for the codec.
 pub fn encode(batch: &Batch) -> Result<Bytes, RecordError> {
     let mut out = BytesMut::with_capacity(256 + batch.weight() / 2);
-    out.put_u8(VERSION);
-    out.put_u32_le(count(batch.entries.len()));
-    out.put_u32_le(count(batch.events.len()));
-    out.put_u32_le(count(batch.rejected.len()));
-    for Entry { key, value } in &batch.entries {
-        put(&mut out, key.as_bytes());
-        match value {
-            Some(value) => put(&mut out, value),
-            None => out.put_u32_le(ABSENT),
-        }
-    }
+    let others = [batch.events.len(), batch.rejected.len()];
+    put_entries(&batch.entries, others, &mut out);
     for event in &batch.events {
         wire::encode(event, &mut out)?;
     }
@@ -47,6 +38,27 @@ pub fn encode(batch: &Batch) -> Result<Bytes, RecordError> {
         out.put_i64_le(letter.failed_at.as_millisecond());
     }
     Ok(out.freeze())
+}
+
+/// Appends a batch that has nothing but entries.
+pub fn encode_entries(entries: &[Entry], out: &mut BytesMut) {
+    let bytes: usize = entries.iter().map(|entry| entry.weight() + 8).sum();
+    out.reserve(16 + bytes);
+    put_entries(entries, [0, 0], out);
+}
+
+fn put_entries(entries: &[Entry], [events, rejected]: [usize; 2], out: &mut BytesMut) {
+    out.put_u8(VERSION);
+    out.put_u32_le(count(entries.len()));
+    out.put_u32_le(count(events));
+    out.put_u32_le(count(rejected));
+    for Entry { key, value } in entries {
+        put(out, key.as_bytes());
+        match value {
+            Some(value) => put(out, value),
+            None => out.put_u32_le(ABSENT),
+        }
+    }
 }
 
 /// Reads the events and rejected records of a batch back and adds them to `batch`.
@@ -194,6 +206,19 @@ mod tests {
         };
         decode_events_into(encode(&batch()).unwrap(), &mut read).unwrap();
         assert_eq!(format!("{read:?}"), format!("{:?}", batch()));
+    }
+
+    #[test]
+    fn entries_alone_are_a_batch_too() {
+        let entries = batch().entries;
+        let mut out = BytesMut::new();
+        encode_entries(&entries, &mut out);
+        let alone = Batch {
+            entries: entries.clone(),
+            ..Batch::default()
+        };
+        assert_eq!(out, encode(&alone).unwrap());
+        assert_eq!(decode_entries(out.freeze()).unwrap(), entries);
     }
 
     #[test]
