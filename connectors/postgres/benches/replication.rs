@@ -403,8 +403,14 @@ async fn main() {
     if wanted("latency") {
         bench.latency().await;
     }
-    let slots = "SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots WHERE database = current_database() AND NOT active";
-    run(&bench.client, slots).await;
+    // A sender that was left ends when it next writes.
+    let ours = "FROM pg_replication_slots WHERE database = current_database()";
+    let end = format!("SELECT count(pg_terminate_backend(active_pid)) {ours} AND active");
+    while run(&bench.client, &end).await != "0" {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let forget = format!("SELECT count(pg_drop_replication_slot(slot_name)) {ours}");
+    run(&bench.client, &forget).await;
     drop(bench.client);
     run(
         &admin,
