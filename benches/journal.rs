@@ -6,14 +6,12 @@
 mod harness;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use harness::{Bound, compare, measure};
+use harness::{Bound, compare, measure, start_self};
 use headgate::journal::{Config, Journal, Record};
 use headgate::segment::RealFiles;
 use headgate_sdk::LaneId;
@@ -211,19 +209,9 @@ fn group(records: usize, payload: &[u8]) -> Vec<Record> {
 
 /// Lets a process of its own append so much, and kills it while it goes on appending.
 fn fill_and_kill(folder: &Path, bytes: u64) {
-    let mut child = Command::new(std::env::current_exe().expect("this binary"))
-        .arg(FILL)
-        .arg(folder)
-        .arg(bytes.to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("this binary runs");
-    let mut line = String::new();
-    let output = child.stdout.as_mut().expect("piped");
-    BufReader::new(output)
-        .read_line(&mut line)
-        .expect("it says when it is full");
-    assert_eq!(line.trim(), FULL, "it ended by itself");
+    let bytes = bytes.to_string();
+    let (mut child, line) = start_self(&[FILL.as_ref(), folder.as_ref(), bytes.as_ref()]);
+    assert_eq!(line, FULL, "it ended by itself");
     child.kill().expect("it runs");
     child.wait().expect("it is ours");
 }

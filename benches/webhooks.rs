@@ -7,14 +7,13 @@
 mod harness;
 
 use std::{
-    io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use harness::{Bound, Measured, compare, cpu_of, percentile};
+use harness::{Bound, Measured, compare, cpu_of, percentile, start_self};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
@@ -140,20 +139,10 @@ struct Server {
 
 impl Server {
     fn bare() -> Self {
-        let executable = std::env::current_exe().expect("this binary");
-        let mut child = Command::new(executable)
-            .arg(BARE)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this binary runs");
-        let mut line = String::new();
-        let output = child.stdout.as_mut().expect("piped");
-        BufReader::new(output)
-            .read_line(&mut line)
-            .expect("it prints its address");
+        let (child, address) = start_self(&[BARE.as_ref()]);
         Self {
             child,
-            address: line.trim().parse().expect("an address"),
+            address: address.parse().expect("an address"),
         }
     }
 

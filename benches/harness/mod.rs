@@ -7,7 +7,10 @@
 #![allow(dead_code, reason = "every benchmark uses a part of it")]
 
 use std::{
+    ffi::OsStr,
     fs,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -127,6 +130,21 @@ pub(crate) fn measure(events: u64, work: impl FnOnce()) -> Measured {
         wall: started.elapsed(),
         events,
     }
+}
+
+/// Starts this binary once more, with these arguments, and waits for the first line that it prints.
+pub(crate) fn start_self(arguments: &[&OsStr]) -> (Child, String) {
+    let mut child = Command::new(std::env::current_exe().expect("this binary"))
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this binary runs");
+    let mut line = String::new();
+    let output = child.stdout.as_mut().expect("piped");
+    BufReader::new(output)
+        .read_line(&mut line)
+        .expect("it prints a line");
+    (child, line.trim().to_owned())
 }
 
 /// CPU time of this process so far, all threads, user and system: to the nanosecond.

@@ -166,21 +166,12 @@ pub(super) struct Distributor {
     pub(super) recent: Option<Arc<LaneState>>,
 }
 
-/// Whether `frame` has records of more than one lane.
-fn is_shared(frame: &Frame) -> bool {
-    let mut lanes = frame.records().filter_map(decode).map(|(lane, _)| lane);
-    let first = lanes.next();
-    lanes.any(|lane| Some(&lane) != first.as_ref())
-}
-
 impl Observer for Distributor {
     fn committed(&mut self, frame: &Frame) {
         let mut woken: Vec<Arc<LaneState>> = Vec::new();
-        let is_shared = is_shared(frame);
-        for record in frame.records() {
-            let Some((lane, mut entry)) = decode(record) else {
-                continue;
-            };
+        let records: Vec<_> = frame.records().filter_map(decode).collect();
+        let is_shared = records.windows(2).any(|pair| pair[0].0 != pair[1].0);
+        for (lane, mut entry) in records {
             let Ok(id) = std::str::from_utf8(&lane) else {
                 continue;
             };

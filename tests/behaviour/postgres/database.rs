@@ -40,6 +40,28 @@ impl Database {
         }
     }
 
+    /// One with an empty table `numbers`, a publication and a slot for [`source`](Self::source).
+    pub(super) async fn with_numbers() -> Self {
+        let database = Self::new().await;
+        database
+            .run("CREATE TABLE numbers (id bigint PRIMARY KEY)")
+            .await;
+        database
+            .run("CREATE PUBLICATION headgate FOR ALL TABLES WITH (publish_via_partition_root = true)")
+            .await;
+        database.slot(&database.name).await;
+        database
+    }
+
+    /// The configuration of a source of all tables that reads the slot with the database's name, without a snapshot.
+    pub(super) fn source(&self) -> String {
+        format!(
+            "{{ type: postgres, url: \"{}\", tables: [\"public.*\"], slot: {}, publication: headgate, heartbeat: 200ms, snapshot: {{ mode: on_demand }} }}",
+            self.url(),
+            self.name
+        )
+    }
+
     pub(super) fn url(&self) -> String {
         at(&self.server, &self.name)
     }

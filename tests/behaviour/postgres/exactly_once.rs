@@ -69,7 +69,7 @@ async fn kafka_has_each_change_once_and_transactions_whole_whenever_it_is_killed
 group: {group}
 shards: 1
 sources:
-  rows: {{ type: postgres, url: "{url}", tables: ["public.*"], slot: {slot}, publication: headgate, heartbeat: 200ms, snapshot: {{ mode: on_demand }} }}
+  rows: {source}
 pipeline:
   - route: {{ topic: "{topic}" }}
 sink:
@@ -81,8 +81,7 @@ sink:
   transactions: {{ interval: 3s, bytes: 100kB, max_bytes: 1MB, timeout: 30s }}
 "#,
         group = unique("group"),
-        url = database.url(),
-        slot = database.name,
+        source = database.source(),
     );
     let folder = tempfile::tempdir().unwrap();
     let place = Place::new(folder.path(), &sections);

@@ -29,26 +29,18 @@ async fn of_two_that_read_one_slot_one_stops_names_the_other_and_lets_go_of_the_
     // One partition shows the order of everything.
     let topic = crate::kafka::topic(&brokers, 1, &[]).await;
     let group = unique("group");
-    let database = Database::new().await;
-    database
-        .run("CREATE TABLE numbers (id bigint PRIMARY KEY)")
-        .await;
-    database
-        .run("CREATE PUBLICATION headgate FOR ALL TABLES WITH (publish_via_partition_root = true)")
-        .await;
-    database.slot(&database.name).await;
+    let database = Database::with_numbers().await;
     let sections = format!(
         r#"
 group: {group}
 shards: 1
 sources:
-  rows: {{ type: postgres, url: "{url}", tables: ["public.*"], slot: {slot}, publication: headgate, heartbeat: 200ms, snapshot: {{ mode: on_demand }} }}
+  rows: {source}
 pipeline:
   - route: {{ topic: "{topic}" }}
 sink: {{ type: kafka, brokers: "{brokers}", mode: structured, delivery: exactly_once, transactions: {{ interval: 5ms }} }}
 "#,
-        url = database.url(),
-        slot = database.name,
+        source = database.source(),
     );
     let twins = Twins::new(&sections);
     let read = || tokio::task::block_in_place(|| rows(&read_events(&brokers, &topic)));

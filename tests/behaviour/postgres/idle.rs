@@ -24,27 +24,19 @@ async fn positions_move_in_transactions_that_hold_no_event() {
     let brokers = server("KAFKA_BROKERS", "kafka");
     let topic = crate::kafka::topic(&brokers, 1, &[]).await;
     let group = unique("group");
-    let database = Database::new().await;
-    database
-        .run("CREATE TABLE numbers (id bigint PRIMARY KEY)")
-        .await;
-    database
-        .run("CREATE PUBLICATION headgate FOR ALL TABLES WITH (publish_via_partition_root = true)")
-        .await;
-    database.slot(&database.name).await;
+    let database = Database::with_numbers().await;
     let sections = format!(
         r#"
 group: {group}
 shards: 1
 sources:
-  rows: {{ type: postgres, url: "{url}", tables: ["public.*"], slot: {slot}, publication: headgate, heartbeat: 200ms, snapshot: {{ mode: on_demand }} }}
+  rows: {source}
 pipeline:
   - filter: {{ keep: '%op != "c"' }}
   - route: {{ topic: "{topic}" }}
 sink: {{ type: kafka, brokers: "{brokers}", mode: structured, delivery: exactly_once, transactions: {{ interval: 5ms }} }}
 "#,
-        url = database.url(),
-        slot = database.name,
+        source = database.source(),
     );
     let folder = tempfile::tempdir().unwrap();
     let place = Place::new(folder.path(), &sections);
