@@ -173,9 +173,10 @@ impl<R: Reports> ProducerContext for Context<R> {
         match result {
             Ok(record) => {
                 self.written.fetch_add(1, Ordering::Relaxed);
-                self.health.wrote(record.topic());
+                let topic = record.topic();
+                self.health.wrote(topic);
                 let at = At {
-                    topic: record.topic(),
+                    topic,
                     partition: record.partition(),
                     offset: record.offset(),
                 };
