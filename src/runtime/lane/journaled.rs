@@ -109,8 +109,10 @@ pub(super) struct Feeder {
     pub(super) indexed: watch::Receiver<u64>,
     /// No handle of the lane is left: drain what the journal holds, and end.
     pub(super) closed: CancellationToken,
-    /// The gateway stops: what is in the journal stays there.
+    /// The gateway stops: a sink that has not said yet what it has is not waited for.
     pub(super) stop: CancellationToken,
+    /// The deadline of a stop has passed: what is in the journal stays there.
+    pub(super) abandon: CancellationToken,
     /// The last record that was fed.
     pub(super) fed: u64,
     /// Up to where the journal was let go.
@@ -124,35 +126,35 @@ enum Next {
     Released,
     Closed,
     Stopped,
+    Abandoned,
 }
 
 impl Feeder {
-    /// Feeds until the lane is closed, drained and released, or the gateway stops: nobody else would let go of its last records.
+    /// Feeds until the lane is closed, drained and released: nobody else would let go of its last records. When the gateway stops
+    /// there is nobody to let go for, and what was fed is left to the lane's task.
     pub(super) async fn run(mut self) {
         let stop = self.stop.clone();
-        let opened = tokio::select! {
-            () = stop.cancelled() => return,
-            opened = self.open() => opened,
-        };
-        let (mut reader, delivered) = match opened {
-            Ok(opened) => opened,
+        let (mut reader, delivered) = match self.open().await {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return,
             Err(message) => {
                 tracing::error!(lane = %self.lane.id, message, "the lane is not delivered; what it accepts stays in the journal");
                 return stop.cancelled().await;
             }
         };
-        let mut closed = false;
+        let (mut closed, mut stopping) = (false, false);
         // What was delivered before a crash may never have been released.
         self.release_up_to(delivered);
         loop {
-            if closed && reader.is_drained() && self.released >= self.fed {
+            if closed && reader.is_drained() && (stopping || self.released >= self.fed) {
                 return;
             }
-            let next = self.next(&mut reader, closed).await;
+            let next = self.next(&mut reader, closed, stopping).await;
             match next {
                 Next::Released => self.release(),
-                Next::Stopped => return,
                 Next::Closed => closed = true,
+                Next::Stopped => stopping = true,
+                Next::Abandoned => return,
                 Next::Entries(Ok(entries)) if entries.is_empty() => return,
                 Next::Entries(Ok(entries)) => {
                     if !self.feed(entries).await {
@@ -168,9 +170,14 @@ impl Feeder {
     }
 
     /// Begins behind what the sink that keeps the lane's checkpoint has, which may have to be asked first; tells how far that is.
-    async fn open(&self) -> Result<(LaneReader, u64), String> {
+    /// `None`: the gateway stopped before the sink had answered.
+    async fn open(&self) -> Result<Option<(LaneReader, u64)>, String> {
         let id = &self.lane.id;
-        let prepared = stack::prepare(id, self.lane.shard, &self.stack).await;
+        let prepared = tokio::select! {
+            biased;
+            prepared = stack::prepare(id, self.lane.shard, &self.stack) => prepared,
+            () = self.stop.cancelled() => return Ok(None),
+        };
         prepared.map_err(|error| error.to_string())?;
         self.checkpoints.flush().await;
         let stored = self.checkpoints.restored(id);
@@ -180,10 +187,10 @@ impl Feeder {
             .map(|position| position.decode::<u64>().map_err(|error| error.to_string()))
             .transpose()?;
         let delivered = last.unwrap_or(0);
-        Ok((self.journal.reader(id, delivered + 1), delivered))
+        Ok(Some((self.journal.reader(id, delivered + 1), delivered)))
     }
 
-    async fn next(&mut self, reader: &mut LaneReader, closed: bool) -> Next {
+    async fn next(&mut self, reader: &mut LaneReader, closed: bool, stopping: bool) -> Next {
         let next_batch = self.next_batch;
         let next_entries = async {
             if next_batch > Instant::now() {
@@ -193,11 +200,12 @@ impl Feeder {
         };
         tokio::select! {
             biased;
-            () = self.stop.cancelled() => Next::Stopped,
-            changed = self.progress.changed() => if changed.is_ok() { Next::Released } else { Next::Stopped },
+            () = self.abandon.cancelled() => Next::Abandoned,
+            changed = self.progress.changed() => if changed.is_ok() { Next::Released } else { Next::Abandoned },
             Ok(()) = self.indexed.changed() => Next::Released,
             entries = next_entries => Next::Entries(entries),
             () = self.closed.cancelled(), if !closed => Next::Closed,
+            () = self.stop.cancelled(), if !stopping => Next::Stopped,
         }
     }
 
@@ -245,7 +253,7 @@ impl Feeder {
             // What becomes durable meanwhile must not hold the journal's segments.
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return false,
+                () = self.abandon.cancelled() => return false,
                 changed = self.progress.changed() => match changed {
                     Ok(_) => self.release(),
                     Err(_) => return false,
@@ -262,7 +270,7 @@ impl Feeder {
             room,
         };
         tokio::select! {
-            () = self.stop.cancelled() => false,
+            () = self.abandon.cancelled() => false,
             sent = self.queue.send(submission) => sent.is_ok(),
         }
     }

@@ -88,8 +88,8 @@ struct SourceLanes {
 }
 
 impl LaneFactory {
-    /// Lanes of at most `capacity` bytes under way. Their tasks run on `tasks`; feeding from the journal ends with `stop`, waiting
-    /// for sinks with `abandon`.
+    /// Lanes of at most `capacity` bytes under way. Their tasks run on `tasks`. From `stop` on they end when what they accepted is
+    /// delivered, and with `abandon` at once.
     ///
     /// # Errors
     /// [`CheckpointError`] if the checkpoint store cannot be read.
@@ -353,6 +353,7 @@ impl SourceLanes {
             indexed: shared.indexer.indexed(),
             closed,
             stop: shared.stop.clone(),
+            abandon: shared.abandon.clone(),
             fed: 0,
             released: 0,
             next_batch: Instant::now(),

@@ -288,6 +288,39 @@ async fn a_lane_opens_again_only_after_it_has_drained() {
 }
 
 #[tokio::test]
+async fn a_stop_delivers_what_the_journal_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = ScriptedSink::new("main", []);
+    let rig = Rig::start_with(folder.path(), &sink, 8 << 10).await;
+    let lane = rig.open("l", Replay::FromJournal).await;
+    sink.stall(lane.id().as_str());
+    // The lane has room for one of them; the others are in the journal only.
+    for n in 0..5 {
+        accept(&lane, large(n, 6 << 10)).await;
+        sink.wait_for_calls(1).await;
+    }
+    let mut progress = lane.progress();
+    rig.stop.cancel();
+    drop(lane);
+    let letting_go = async {
+        loop {
+            sink.let_go();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let delivered = async {
+        tokio::select! {
+            reached = progress.reached(5) => reached.unwrap(),
+            () = letting_go => {}
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), delivered)
+        .await
+        .expect("what waits in the journal is delivered");
+    rig.crash().await;
+}
+
+#[tokio::test]
 async fn a_paused_lane_lets_nothing_in_until_it_is_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let sink = ScriptedSink::new("main", []);
