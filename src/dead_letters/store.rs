@@ -125,7 +125,6 @@ impl DeadLetterStore {
             // Compaction keeps it below twice the letters; it needs some room to do so.
             max_total_bytes: max_bytes.saturating_mul(2) + 8 * segment_bytes,
             max_group_bytes: defaults.max_group_bytes.min(segment_bytes as usize / 2),
-            tail_bytes: 1 << 20,
             spare_segments: 1,
             ..defaults
         };

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use super::index::{Index, IndexedLane};
-use super::record::{Entry, decode};
+use super::record::{Entry, Parts, parse};
 use crate::segment::{FileLayer, Frame, Observer, Sequence};
 
 /// All lanes that ever had a record that is still held, or that somebody reads.
@@ -48,6 +48,15 @@ impl Marks {
         self.last = self.last.max(sequence);
         if sequence > self.released {
             self.hold_from.get_or_insert(sequence);
+        }
+    }
+
+    /// Queues a record, if there is room. What comes afterwards is on disk only, if there is none.
+    fn offer(&mut self, entry: Entry, queue_bytes: usize) {
+        self.follows = self.queued_bytes + entry.weight() <= queue_bytes;
+        if self.follows {
+            self.queued_bytes += entry.weight();
+            self.queue.push_back(entry);
         }
     }
 
@@ -168,33 +177,41 @@ pub(super) struct Distributor {
 
 impl Observer for Distributor {
     fn committed(&mut self, frame: &Frame) {
+        let parsed = || {
+            let records = frame.slices();
+            records.filter_map(|(sequence, data)| Some((sequence, parse(data)?)))
+        };
+        let mut lanes = parsed().map(|(_, parts)| parts.lane);
+        let is_shared = lanes
+            .next()
+            .is_some_and(|first| lanes.any(|lane| lane != first));
         let mut woken: Vec<Arc<LaneState>> = Vec::new();
-        let records: Vec<_> = frame.records().filter_map(decode).collect();
-        let is_shared = records.windows(2).any(|pair| pair[0].0 != pair[1].0);
-        for (lane, mut entry) in records {
-            let Ok(id) = std::str::from_utf8(&lane) else {
-                continue;
+        let mut records = parsed().peekable();
+        while let Some(&(_, Parts { lane, .. })) = records.peek() {
+            let state = match self.recent.take() {
+                Some(recent) if *recent.id == *lane => recent,
+                _ => self.lanes.get_or_add(lane),
             };
-            let state = match &self.recent {
-                Some(recent) if recent.id == id => recent.clone(),
-                _ => self.lanes.get_or_add(id),
-            };
-            {
-                let mut marks = state.marks.lock();
-                marks.saw(entry.sequence);
-                if marks.follows {
-                    if marks.queued_bytes + entry.weight() <= self.queue_bytes {
-                        marks.queued_bytes += entry.weight();
-                        if is_shared && entry.payload.len() < frame.weight() / 4 {
-                            // A queue that is bounded must not keep whole frames for a small part of each.
-                            entry.payload = Bytes::copy_from_slice(&entry.payload);
-                        }
-                        marks.queue.push_back(entry);
-                    } else {
-                        marks.follows = false;
-                    }
+            let mut marks = state.marks.lock();
+            while let Some((sequence, parts)) = records.next_if(|(_, parts)| parts.lane == lane) {
+                marks.saw(sequence);
+                if !marks.follows {
+                    continue;
                 }
+                // A queue that is bounded must not keep whole frames for a small part of each.
+                let is_small_part = is_shared && parts.payload.len() < frame.weight() / 4;
+                let entry = Entry {
+                    sequence,
+                    committed_ms: frame.committed_ms,
+                    kind: parts.kind,
+                    payload: match is_small_part {
+                        true => Bytes::copy_from_slice(parts.payload),
+                        false => frame.share(parts.payload),
+                    },
+                };
+                marks.offer(entry, self.queue_bytes);
             }
+            drop(marks);
             if woken.last().is_none_or(|last| !Arc::ptr_eq(last, &state)) {
                 woken.push(state.clone());
             }

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use headgate_sdk::LaneId;
+use headgate_sdk::{LaneId, Str};
 
 use super::JournalError;
 use super::lanes::LaneState;
-use super::record::{Entry, decode, lane_id};
+use super::record::{Entry, entry, parse};
 use super::store::Shared;
 use crate::segment::{self, Sequence};
 
@@ -113,8 +113,8 @@ impl LaneReader {
         }
         for record in records {
             self.next = record.sequence + 1;
-            let found = decode(record).filter(|(lane, _)| lane == self.lane.id.as_bytes());
-            self.ahead.extend(found.map(|(_, entry)| entry));
+            let found = parse(&record.data).filter(|parts| *parts.lane == *self.lane.id);
+            self.ahead.extend(found.map(|parts| entry(&record, parts)));
         }
         Ok(())
     }
@@ -154,29 +154,58 @@ enum Taken {
 pub struct JournalScan {
     log: segment::Reader,
     until: Sequence,
+    /// Everything before this was returned.
+    next: Sequence,
+    /// Read already, but it became durable after the scan began.
+    beyond: Vec<segment::Record>,
 }
 
 impl JournalScan {
-    pub(super) fn new(log: segment::Reader, until: Sequence) -> Self {
-        Self { log, until }
+    pub(super) fn new(log: segment::Reader) -> Self {
+        Self {
+            until: log.durable(),
+            next: log.position(),
+            beyond: Vec::new(),
+            log,
+        }
+    }
+
+    /// Goes on at `from`, as far as the journal is durable now. Where the scan has come to there, nothing is read again.
+    pub fn resume(&mut self, from: Sequence) {
+        if from != self.next {
+            self.beyond.clear();
+            self.log.seek(from);
+            self.next = from;
+        }
+        self.until = self.log.durable();
     }
 
     /// The next records with their lanes, up to about `max_bytes`. Empty: everything was read that was durable when the scan
-    /// began. Cancel safe.
+    /// began, or was resumed. Cancel safe.
     pub async fn next(&mut self, max_bytes: usize) -> Result<Vec<(LaneId, Entry)>, JournalError> {
-        while self.log.position() < self.until {
-            // Empty where the rest is damaged: the position has moved past it then.
-            let records = self.log.read_now(max_bytes).await?;
+        loop {
+            let mut records = std::mem::take(&mut self.beyond);
+            if records.is_empty() && self.log.position() < self.until {
+                // Empty where the rest is damaged: the position has moved past it then.
+                records = self.log.read_now(max_bytes).await?;
+            }
+            let in_time = records.partition_point(|record| record.sequence < self.until);
+            self.beyond = records.split_off(in_time);
+            if let Some(last) = records.last() {
+                self.next = last.sequence + 1;
+            }
             let found: Vec<_> = records
-                .into_iter()
-                .filter(|record| record.sequence < self.until)
-                .filter_map(decode)
-                .filter_map(|(lane, entry)| Some((lane_id(&lane)?, entry)))
+                .iter()
+                .filter_map(|record| {
+                    let parts = parse(&record.data)?;
+                    let lane = LaneId::from_stored(Str::new(parts.lane));
+                    Some((lane, entry(record, parts)))
+                })
                 .collect();
-            if !found.is_empty() {
+            let is_done = !self.beyond.is_empty() || self.log.position() >= self.until;
+            if !found.is_empty() || is_done {
                 return Ok(found);
             }
         }
-        Ok(Vec::new())
     }
 }

@@ -1,8 +1,7 @@
 //! How a record names its lane: version (1 byte), kind (1 byte, the writer's own), length of the lane id (2 bytes), the lane
 //! id, the payload.
 
-use bytes::{Buf, Bytes};
-use headgate_sdk::{LaneId, Str};
+use bytes::Bytes;
 
 use crate::segment::{self, Encode, Sequence};
 
@@ -59,38 +58,33 @@ impl Encode for Addressed<'_> {
     }
 }
 
-/// The lane of a record, and the record. `None`: written by something else.
-pub(super) fn decode(record: segment::Record) -> Option<(Bytes, Entry)> {
-    let segment::Record {
-        sequence,
-        committed_ms,
-        mut data,
-    } = record;
-    let header = data.get(..HEADER_BYTES)?;
-    if header[0] != VERSION {
-        return None;
-    }
-    let kind = header[1];
-    let length = usize::from(u16::from_le_bytes([header[2], header[3]]));
-    data.advance(HEADER_BYTES);
-    if length > data.len() {
-        return None;
-    }
-    let lane = data.split_to(length);
-    Some((
-        lane,
-        Entry {
-            sequence,
-            committed_ms,
-            kind,
-            payload: data,
-        },
-    ))
+/// A record's parts, where they lie.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) lane: &'a str,
+    pub(super) kind: u8,
+    pub(super) payload: &'a [u8],
 }
 
-/// The lane id that `decode` found.
-pub(super) fn lane_id(lane: &Bytes) -> Option<LaneId> {
-    Some(LaneId::from_stored(Str::new(
-        std::str::from_utf8(lane).ok()?,
-    )))
+/// Takes a record apart. `None`: written by something else.
+pub(super) fn parse(data: &[u8]) -> Option<Parts<'_>> {
+    let (&[version, kind, low, high], rest) = data.split_first_chunk::<HEADER_BYTES>()?;
+    let length = usize::from(u16::from_le_bytes([low, high]));
+    let (lane, payload) = rest.split_at_checked(length)?;
+    let lane = std::str::from_utf8(lane).ok()?;
+    (version == VERSION).then_some(Parts {
+        lane,
+        kind,
+        payload,
+    })
+}
+
+/// The record as its lane reads it back: its bytes keep what they lay in.
+pub(super) fn entry(record: &segment::Record, parts: Parts<'_>) -> Entry {
+    Entry {
+        sequence: record.sequence,
+        committed_ms: record.committed_ms,
+        kind: parts.kind,
+        payload: record.data.slice_ref(parts.payload),
+    }
 }

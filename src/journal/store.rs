@@ -11,7 +11,7 @@ use super::JournalError;
 use super::index::Index;
 use super::lanes::{Distributor, Lanes};
 use super::reader::{JournalScan, LaneReader};
-use super::record::{Addressed, Record, decode};
+use super::record::{Addressed, Record, parse};
 use crate::segment::{FileLayer, Options, RecoveryReport, SegmentError, SegmentLog, Sequence};
 
 /// The bounds of a journal.
@@ -209,7 +209,7 @@ impl Journal {
     /// Reads the records of all lanes from `from` on, as far as they are durable now and still kept.
     #[must_use]
     pub fn scan(&self, from: Sequence) -> JournalScan {
-        JournalScan::new(self.shared.log.reader(from), self.shared.log.durable())
+        JournalScan::new(self.shared.log.reader(from))
     }
 
     /// The figures now. May read a header from disk.
@@ -265,9 +265,9 @@ fn count_lanes(
         if records.is_empty() {
             return Ok(());
         }
-        for (lane, entry) in records.into_iter().filter_map(decode) {
-            if let Ok(lane) = std::str::from_utf8(&lane) {
-                lanes.count(lane, entry.sequence);
+        for record in &records {
+            if let Some(parts) = parse(&record.data) {
+                lanes.count(parts.lane, record.sequence);
             }
         }
     }

@@ -289,6 +289,40 @@ async fn a_scan_sees_all_lanes() {
     assert!(numbers.into_iter().eq(0..30));
 }
 
+#[tokio::test]
+async fn a_scan_goes_on_where_it_was_and_reads_nothing_again() {
+    let files = SimFiles::new();
+    let journal = open(&files);
+    let mut scan = journal.scan(1);
+    let (mut next, mut numbers) = (1, Vec::new());
+    let before = files.bytes_read();
+    for n in 0..60 {
+        put(&journal, &lane("a/"), n).await;
+        if n % 3 == 0 {
+            continue;
+        }
+        scan.resume(next);
+        // Durable before it is looked for, but not before the scan was resumed.
+        let late = put(&journal, &lane("b/"), 1000 + n).await;
+        loop {
+            let some = scan.next(1 << 20).await.unwrap();
+            let Some((_, last)) = some.last() else { break };
+            next = last.sequence + 1;
+            assert!(last.sequence < late);
+            numbers.extend(some.iter().map(|(_, entry)| number(entry)));
+        }
+    }
+    let expected = (0..60).flat_map(|n| [Some(n), (n % 3 != 0).then_some(1000 + n)]);
+    let expected: Vec<_> = expected.flatten().collect();
+    assert_eq!(numbers, expected[..expected.len() - 1]);
+    let read = files.bytes_read() - before;
+    assert!(read < 2 * journal.stats().bytes, "{read} bytes");
+    // Whoever did not finish with what it got goes back.
+    scan.resume(1);
+    let again = scan.next(1 << 20).await.unwrap();
+    assert_eq!(number(&again[0].1), 0);
+}
+
 /// What was promised to each lane and is not done yet.
 type Promises = Arc<Mutex<BTreeMap<(u64, Sequence), u64>>>;
 

@@ -94,6 +94,25 @@ impl Frame {
         }
     }
 
+    /// The records in order with their sequences, where they lie in the frame.
+    pub fn slices(&self) -> impl Iterator<Item = (Sequence, &[u8])> {
+        let mut rest = &self.body[..];
+        (self.first..self.end()).map_while(move |sequence| {
+            let (record, after) = split_record(rest)?;
+            rest = after;
+            Some((sequence, record))
+        })
+    }
+
+    /// A part of one of the frame's records, which shares the frame's memory and keeps all of it.
+    ///
+    /// # Panics
+    /// If `part` is not from [`slices`](Self::slices) of this frame.
+    #[must_use]
+    pub fn share(&self, part: &[u8]) -> Bytes {
+        self.body.slice_ref(part)
+    }
+
     /// What the frame takes in memory. A record that is kept keeps all of it.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -115,12 +134,8 @@ impl Iterator for Records {
 
     fn next(&mut self) -> Option<Record> {
         self.left = self.left.checked_sub(1)?;
-        let length = read_u32(self.rest.get(..RECORD_HEADER_BYTES)?) as usize;
-        let end = RECORD_HEADER_BYTES.checked_add(length)?;
-        if end > self.rest.len() {
-            return None;
-        }
-        let mut data = self.rest.split_to(end);
+        let (record, _) = split_record(&self.rest)?;
+        let mut data = self.rest.split_to(RECORD_HEADER_BYTES + record.len());
         data.advance(RECORD_HEADER_BYTES);
         let sequence = self.next;
         self.next += 1;
@@ -130,6 +145,12 @@ impl Iterator for Records {
             data,
         })
     }
+}
+
+/// The first record of a body, and what follows it.
+fn split_record(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = body.split_at_checked(RECORD_HEADER_BYTES)?;
+    rest.split_at_checked(read_u32(length) as usize)
 }
 
 /// A frame in the making: records are appended, then the committer seals it.

@@ -26,7 +26,7 @@ pub struct Options {
 
 impl Options {
     /// The defaults: 64 MiB segments, 10 GiB in total, groups of 8 MiB, 64 MiB pending, a tail
-    /// of 16 MiB, two spares.
+    /// of 1 MiB, two spares.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Options {
             max_total_bytes: 10 << 30,
             max_group_bytes: 8 << 20,
             max_pending_bytes: 64 << 20,
-            tail_bytes: 16 << 20,
+            tail_bytes: 1 << 20,
             spare_segments: 2,
         }
     }

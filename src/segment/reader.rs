@@ -60,10 +60,16 @@ impl Reader {
         self.next = to;
     }
 
+    /// Everything before this is durable now.
+    #[must_use]
+    pub fn durable(&self) -> Sequence {
+        self.durable.borrow().next
+    }
+
     /// Whether everything durable was read.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
-        self.next >= self.durable.borrow().next
+        self.next >= self.durable()
     }
 
     /// Up to about `max_bytes` of records, at least one if there is one. Empty at the end. May block on the disk.
@@ -175,7 +181,7 @@ impl Reader {
     fn on_disk(&mut self) -> Result<Option<Frame>, SegmentError> {
         while !self.is_at_end() {
             // Asked before anything is read: all of it must be found.
-            let durable = self.durable.borrow().next;
+            let durable = self.durable();
             let mut place = match self.disk.take() {
                 Some(place)
                     if self
@@ -299,7 +305,7 @@ impl Reader {
                         Ok(Advance::Frame(frame))
                     }
                     (None, successor) => {
-                        let next = successor.unwrap_or(self.durable.borrow().next);
+                        let next = successor.unwrap_or(self.durable());
                         self.report(
                             &segment,
                             place.scanner.file(),

@@ -74,7 +74,6 @@ impl Ledger {
             segment_bytes: SEGMENT_BYTES,
             max_total_bytes: config.max_bytes.bytes() + 4 * SEGMENT_BYTES,
             max_group_bytes: 1 << 20,
-            tail_bytes: 1 << 20,
             spare_segments: 1,
             ..Options::new("trace")
         };

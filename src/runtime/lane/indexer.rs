@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::journaled::BATCH;
 use crate::{
-    journal::{Journal, JournalError},
+    journal::{Journal, JournalError, JournalScan},
     runtime::{CheckpointError, Checkpoints, Commit},
     sink::Checkpoint,
 };
@@ -27,23 +27,33 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// Copies entries from the journal into the checkpoint store.
 pub(super) struct EntryIndexer {
-    journal: Journal,
     checkpoints: Checkpoints,
-    /// The first sequence not yet copied.
-    next: Mutex<u64>,
+    place: Mutex<Place>,
     /// The last sequence whose entries are stored.
     indexed: watch::Sender<u64>,
 }
 
+/// How far the journal was copied. The scan is kept: a new one would look for its place from the beginning of the segment.
+struct Place {
+    scan: JournalScan,
+    /// The first sequence not yet copied.
+    next: u64,
+}
+
 impl EntryIndexer {
-    pub(super) fn new(journal: Journal, checkpoints: Checkpoints) -> Result<Self, CheckpointError> {
+    pub(super) fn new(
+        journal: &Journal,
+        checkpoints: Checkpoints,
+    ) -> Result<Self, CheckpointError> {
         let mark = checkpoints.mark(&MARK)?;
         let last = mark.and_then(|mark| Some(u64::from_le_bytes(mark.as_ref().try_into().ok()?)));
         let last = last.unwrap_or(0);
         Ok(Self {
-            journal,
             checkpoints,
-            next: Mutex::new(last + 1),
+            place: Mutex::new(Place {
+                scan: journal.scan(last + 1),
+                next: last + 1,
+            }),
             indexed: watch::Sender::new(last),
         })
     }
@@ -55,8 +65,9 @@ impl EntryIndexer {
 
     /// Copies everything that is in the journal now. On return it is in the store.
     pub(super) async fn catch_up(&self) -> Result<(), JournalError> {
-        let mut next = self.next.lock().await;
-        let mut scan = self.journal.scan(*next);
+        let mut place = self.place.lock().await;
+        let Place { scan, next } = &mut *place;
+        scan.resume(*next);
         let before = *next;
         loop {
             let records = scan.next(CHUNK_BYTES).await?;

@@ -107,7 +107,7 @@ impl LaneFactory {
         stop: CancellationToken,
         abandon: CancellationToken,
     ) -> Result<Self, CheckpointError> {
-        let indexer = EntryIndexer::new(journal.clone(), checkpoints.clone())?;
+        let indexer = EntryIndexer::new(&journal, checkpoints.clone())?;
         let open = Mutex::default();
         Ok(Self(Arc::new(Shared {
             identity,
