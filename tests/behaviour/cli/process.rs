@@ -1,15 +1,16 @@
 //! Runs the program in a folder of its own.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(super) use crate::support::ports::free_port;
+
 /// How long anything may take before a test gives up.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// The program under test.
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_headgate");
@@ -225,13 +226,4 @@ pub(super) fn wait<T>(mut ask: impl FnMut() -> Option<T>, complain: impl FnOnce(
         assert!(Instant::now() < give_up, "{}", complain());
         thread::park_timeout(Duration::from_millis(20));
     }
-}
-
-/// A port that nobody listens on.
-pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }

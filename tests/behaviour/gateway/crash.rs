@@ -71,6 +71,15 @@ async fn dedup_lets_one_of_two_through_whenever_it_is_killed() {
     exactly_once_after_kills(WITH_DEDUP, 2).await;
 }
 
+/// Waits until so many are accepted: on a busy machine a moment is too short to prove anything.
+pub(super) async fn under_way(place: &Place, accepted: &Accepted, count: u64) {
+    place
+        .until("under way", async || {
+            accepted.lock().await.len() as u64 >= count
+        })
+        .await;
+}
+
 /// How often each number is in the log.
 fn logged(place: &Place) -> BTreeMap<u64, u32> {
     let mut logged = BTreeMap::new();
@@ -99,6 +108,7 @@ async fn exactly_once_after_kills(sections: &str, times: u32) {
         }
         // A different moment each round, without chance: what fails once fails again.
         tokio::time::sleep(Duration::from_millis(30 + round * 37 % 300)).await;
+        under_way(&place, &accepted, (round + 1) * 10).await;
         running.kill();
         while let Some(ended) = clients.join_next().await {
             let (client, number) = ended.unwrap();

@@ -124,7 +124,7 @@ async fn what_dedup_let_through_into_an_aborted_transaction_is_delivered_once() 
     const MOST: u64 = 10;
     let kafka = Kafka::new().await;
     let folder = tempfile::tempdir().unwrap();
-    let place = kafka.place(folder.path(), "3s");
+    let place = kafka.place(folder.path(), "5s");
     let running = place.start().await;
     let mut number = 0;
     loop {

@@ -7,10 +7,14 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::crash::{Accepted, send_until_killed};
+use super::crash::{Accepted, send_until_killed, under_way};
 use crate::{
     kafka::topic,
-    support::{consumer::read_all, gateway::Place, scale, server, unique},
+    support::{
+        consumer::read_all,
+        gateway::{DEADLINE, Place},
+        scale, server, unique,
+    },
 };
 
 const CLIENTS: u64 = 4;
@@ -63,6 +67,7 @@ sink: {{ type: kafka, brokers: "{brokers}", delivery: exactly_once, transactions
         }
         // A different moment each round, without chance: what fails once fails again.
         tokio::time::sleep(Duration::from_millis(150 + round * 137 % 700)).await;
+        under_way(&place, &accepted, (round + 1) * 25).await;
         running.kill();
         while let Some(ended) = clients.join_next().await {
             let (client, number) = ended.unwrap();
@@ -72,7 +77,7 @@ sink: {{ type: kafka, brokers: "{brokers}", delivery: exactly_once, transactions
     let running = place.start().await;
     let accepted = accepted.lock().await;
     let wanted_lines = rounds * LINES;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let deadline = tokio::time::Instant::now() + DEADLINE;
     loop {
         let (hooks, lines) = found(&brokers, &topic);
         let complete = accepted.keys().all(|number| hooks.contains_key(number))

@@ -22,7 +22,7 @@ const SOURCES: [&str; 4] = ["alone", "required", "buffered", "optional"];
 
 /// The three sinks besides `main` write to these topics of one cluster.
 fn sections(brokers: &str, topics: &BTreeMap<&str, String>) -> String {
-    let mut text = String::from("limits: { shutdown: 1s }\nsources:\n");
+    let mut text = String::from("limits: { shutdown: 5s }\nsources:\n");
     for source in SOURCES {
         text += &format!(
             "  {source}: {{ type: webhook, scheme: gitlab-token, secrets: [s3cret], pipeline: {source} }}\n"

@@ -16,7 +16,8 @@ fn sections() -> String {
     format!(
         r#"
 sources:
-  hooks: {{ type: webhook, scheme: gitlab-token, secrets: [{SECRET}], max_body: 1KiB, timeout: 300ms }}
+  hooks: {{ type: webhook, scheme: gitlab-token, secrets: [{SECRET}], max_body: 1KiB }}
+  slow: {{ type: webhook, scheme: gitlab-token, secrets: [{SECRET}], timeout: 300ms }}
   busy: {{ type: webhook, scheme: gitlab-token, secrets: [{SECRET}], pipeline: limited }}
 pipelines:
   limited:
@@ -115,7 +116,7 @@ async fn every_refusal_is_a_problem_that_leaks_nothing() {
     // A body that never comes.
     let mut slow = tokio::net::TcpStream::connect(http).await.unwrap();
     let head = format!(
-        "POST /webhook/hooks HTTP/1.1\r\nhost: {http}\r\nx-gitlab-token: {SECRET}\r\ncontent-length: 10\r\nconnection: close\r\n\r\n{{"
+        "POST /webhook/slow HTTP/1.1\r\nhost: {http}\r\nx-gitlab-token: {SECRET}\r\ncontent-length: 10\r\nconnection: close\r\n\r\n{{"
     );
     slow.write_all(head.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -131,6 +132,7 @@ async fn every_refusal_is_a_problem_that_leaks_nothing() {
 
     let accepted = send(http, post("/webhook/hooks", "{}")).await;
     assert_eq!(accepted.status(), StatusCode::ACCEPTED);
+    place.logged(2).await;
     assert!(running.stop().success());
     assert_eq!(place.tail().len(), 2, "what was refused is no event");
     assert!(!place.log().contains(SECRET));

@@ -1,7 +1,5 @@
 //! Stopping with work that cannot be finished.
 
-use std::time::Duration;
-
 use crate::support::{gateway::Place, http::Client};
 
 /// A webhook source whose sink never answers.
@@ -29,16 +27,16 @@ async fn stuck(place: &Place, address: std::net::SocketAddr) -> tokio::task::Joi
         let (_, body) = client.get("/metrics").await?;
         String::from_utf8(body.to_vec()).ok()
     };
-    loop {
-        let figures = metrics().await.unwrap_or_default();
-        let undurable = figures
-            .lines()
-            .find(|line| line.starts_with("headgate_lane_undurable_batches"));
-        if undurable.is_some_and(|line| line.ends_with(" 1")) {
-            return sending;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    place
+        .until("under way", async || {
+            let figures = metrics().await.unwrap_or_default();
+            let undurable = figures
+                .lines()
+                .find(|line| line.starts_with("headgate_lane_undurable_batches"));
+            undurable.is_some_and(|line| line.ends_with(" 1"))
+        })
+        .await;
+    sending
 }
 
 #[tokio::test]
@@ -63,9 +61,11 @@ async fn a_second_signal_ends_it_at_once() {
     let running = place.start().await;
     let sending = stuck(&place, running.http).await;
     running.terminate();
-    while !place.log().contains("a second signal ends at once") {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    place
+        .until("heard", async || {
+            place.log().contains("a second signal ends at once")
+        })
+        .await;
     assert_eq!(running.stop().code(), Some(3));
     sending.abort();
 }

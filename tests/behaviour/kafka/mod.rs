@@ -23,7 +23,7 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 
-use crate::support::{self, figures::Figures};
+use crate::support::{self, figures::Figures, gateway::DEADLINE};
 
 fn brokers() -> String {
     support::server("KAFKA_BROKERS", "kafka")
@@ -45,7 +45,7 @@ fn figure(sink: &KafkaSink, name: &str, label: Option<(&str, &str)>) -> f64 {
 
 /// Waits until a figure is above zero: some are told every two seconds only.
 async fn counted(sink: &KafkaSink, name: &str, label: Option<(&str, &str)>) {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + DEADLINE;
     while figure(sink, name, label) == 0.0 {
         assert!(
             tokio::time::Instant::now() < deadline,
@@ -74,12 +74,21 @@ pub(crate) async fn topic(brokers: &str, partitions: i32, settings: &[(&str, &st
         .await
         .unwrap();
     results[0].as_ref().unwrap();
+    // The cluster has made it; the broker hears of it a moment later.
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while !exists(brokers, &name) {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "`{name}` does not come"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     name
 }
 
 /// Whether a topic is in the cluster's list.
 pub(crate) fn exists(brokers: &str, topic: &str) -> bool {
-    let patience = std::time::Duration::from_secs(10);
+    let patience = std::time::Duration::from_secs(30);
     let listed = admin(brokers).inner().fetch_metadata(None, patience);
     let listed = listed.unwrap();
     listed.topics().iter().any(|known| known.name() == topic)
@@ -104,7 +113,7 @@ pub(crate) async fn delete_topic(brokers: &str, topic: &str) {
     let admin = admin(brokers);
     let results = admin.delete_topics(&[topic], &AdminOptions::new()).await;
     results.unwrap()[0].as_ref().unwrap();
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + DEADLINE;
     while exists(brokers, topic) {
         assert!(tokio::time::Instant::now() < deadline, "`{topic}` stays");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -113,7 +122,7 @@ pub(crate) async fn delete_topic(brokers: &str, topic: &str) {
 
 /// Waits until the sink's state is as wanted.
 async fn state(sink: &KafkaSink, wanted: impl Fn(&State) -> bool) -> State {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + DEADLINE;
     loop {
         let now = sink.status().get();
         if wanted(&now) {

@@ -43,7 +43,8 @@ impl Accepted {
         self.keys.entry(key.to_owned()).or_default().insert(number);
     }
 
-    fn of(&self, source: char) -> usize {
+    /// How many a source was told are safe.
+    pub(super) fn of(&self, source: char) -> usize {
         let keys = self.keys.iter();
         keys.filter(|(key, _)| key.starts_with(source))
             .map(|(_, numbers)| numbers.len())

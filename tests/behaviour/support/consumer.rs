@@ -10,8 +10,11 @@ use headgate_sdk::{Envelope, envelope::kafka};
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode as Code},
     message::Headers,
 };
+
+use super::gateway::DEADLINE;
 
 /// A record as it lies in a topic.
 #[derive(Debug, Clone)]
@@ -53,7 +56,7 @@ pub(crate) fn read_all(brokers: &str, topic: &str, isolation: &str) -> Vec<Found
         .set("isolation.level", isolation)
         .create()
         .unwrap();
-    let patience = Duration::from_secs(30);
+    let patience = Duration::from_secs(60);
     let metadata = consumer.fetch_metadata(Some(topic), patience).unwrap();
     let mut assignment = TopicPartitionList::new();
     for partition in metadata.topics()[0].partitions() {
@@ -64,12 +67,19 @@ pub(crate) fn read_all(brokers: &str, topic: &str, isolation: &str) -> Vec<Found
     let mut open = assignment.count();
     consumer.assign(&assignment).unwrap();
     let mut found: HashMap<i32, Vec<Found>> = HashMap::new();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + DEADLINE;
     while open > 0 {
         assert!(Instant::now() < deadline, "`{topic}` does not end");
         match consumer.poll(Duration::from_millis(100)) {
             None => {}
-            Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => open -= 1,
+            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+            // A broker that has just come back, or is busy: librdkafka asks again.
+            Some(Err(KafkaError::MessageConsumption(
+                Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::OperationTimedOut
+                | Code::RequestTimedOut,
+            ))) => {}
             Some(Err(error)) => panic!("reading `{topic}`: {error}"),
             Some(Ok(message)) => {
                 let headers = message.headers().map_or_else(Vec::new, |headers| {

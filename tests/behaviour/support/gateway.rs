@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write as _,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -13,10 +13,10 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use serde_json::Value;
 
-use super::http::Client;
+use super::{http::Client, ports::free_port};
 
-/// The longest that a start, a stop or a delivery may take.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// The longest that a start, a stop or a delivery may take: generous, on a machine that is busy with other tests too.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 /// A folder with a configuration, in which a gateway is run again and again.
 pub(crate) struct Place {
@@ -35,7 +35,7 @@ pub(crate) struct Running {
 impl Place {
     /// Writes a configuration of `sections` (sources, pipelines, sinks) into `folder`.
     pub(crate) fn new(folder: &Path, sections: &str) -> Self {
-        let (http, admin) = (free_address(), free_address());
+        let [http, admin] = [(); 2].map(|()| (Ipv4Addr::LOCALHOST, free_port()).into());
         let place = Self {
             folder: folder.to_owned(),
             http,
@@ -132,6 +132,17 @@ impl Place {
     /// Everything in the embedded log: one structured event each.
     pub(crate) fn tail(&self) -> Vec<Value> {
         self.lines(&["tail", "--json", "--from-start", "--no-follow"])
+    }
+
+    /// Waits until the embedded log has so many events; with them, there may be more.
+    pub(crate) async fn logged(&self, count: usize) -> Vec<Value> {
+        let mut events = Vec::new();
+        self.until("logged", async || {
+            events = self.tail();
+            events.len() >= count
+        })
+        .await;
+        events
     }
 
     /// The dead letters that wait.
@@ -243,12 +254,4 @@ impl Drop for Running {
         let _gone_already = self.child.kill();
         let _gone_already = self.child.wait();
     }
-}
-
-/// A loopback port that nobody listens on now.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
 }

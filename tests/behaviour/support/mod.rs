@@ -8,6 +8,7 @@ pub(crate) mod figures;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod kafka_tools;
+pub(crate) mod ports;
 pub(crate) mod way;
 
 use std::path::PathBuf;

@@ -18,6 +18,8 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt};
 
+use super::gateway::DEADLINE;
+
 /// Keeps dead letters in memory.
 #[derive(Default)]
 pub(crate) struct Letters {
@@ -145,11 +147,11 @@ impl Way {
     }
 }
 
-/// The outcome, within a minute.
+/// The outcome, within the deadline.
 pub(crate) async fn durable(accepted: Accepted) -> Outcome {
-    tokio::time::timeout(Duration::from_secs(60), accepted)
+    tokio::time::timeout(DEADLINE, accepted)
         .await
-        .expect("an outcome within a minute")
+        .expect("an outcome within the deadline")
 }
 
 /// The numbered event of the tests: its id is the number, its key one of ten.

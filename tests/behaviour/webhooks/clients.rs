@@ -123,6 +123,7 @@ async fn what_vendors_libraries_sign_is_accepted_and_anything_else_is_not() {
         );
     }
     drop(client);
+    place.logged(5).await;
     assert!(running.stop().success());
     assert_eq!(place.tail().len(), 5);
 }

@@ -47,6 +47,7 @@ pipeline:
     let answer = client.exchange(signed("gitea", &[], "{}")).await.unwrap();
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     drop(client);
+    place.logged(4).await;
     assert!(running.stop().success());
     assert_eq!(place.tail().len(), 4);
 }

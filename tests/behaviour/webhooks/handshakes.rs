@@ -187,6 +187,7 @@ async fn every_vendors_question_is_answered_and_none_becomes_an_event() {
         assert_eq!(ask!(signed(scheme, &[], "{}")).status(), 202, "{scheme}");
     }
     drop(client);
+    place.logged(2).await;
     assert!(running.stop().success());
     assert_eq!(place.tail().len(), 2);
 }

@@ -27,6 +27,7 @@ async fn nothing_is_put_away_before_it_is_durable() {
                     .any(|sent| !sent.pending.is_empty())
             })
             .await;
+        bench.sent().await;
         assert_eq!(bench.status().await["states"]["published"]["count"], 1);
         assert!(path.exists());
         // Published, not durable: after a crash it is published again, under the same id.
@@ -62,11 +63,19 @@ async fn a_crash_after_durable_puts_away_without_publishing_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_after_the_move_loses_and_repeats_nothing() {
-    let mut bench = Bench::started(json!({ "afterwards": "move" }));
-    let path = bench.write("a", "1");
-    bench.until_events(1).await;
-    // The move is done; that it is noted is held back, and forgotten by the crash.
+    let mut bench = Bench::new(json!({ "afterwards": "move" }));
     bench.world.lanes.hold();
+    bench.start();
+    let path = bench.write("a", "1");
+    // The event is durable, and the move done; that it is noted is held back, and forgotten by the crash.
+    bench
+        .until("the event", |bench| {
+            let sent = bench.world.lanes.sent();
+            sent.values().any(|sent| !sent.pending.is_empty())
+        })
+        .await;
+    bench.world.lanes.release_up_to(1);
+    bench.until_events(1).await;
     bench
         .until("the move", |bench| bench.path("processed/a").exists())
         .await;

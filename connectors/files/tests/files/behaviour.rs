@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::support::{Bench, data, names, subject};
+use crate::support::{Bench, DEADLINE, data, names, subject};
 use headgate_sdk::ExtensionValue;
 use serde_json::json;
 
@@ -325,7 +325,7 @@ async fn large_files_lie_in_the_claim_check_store() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_one_stem_are_one_event() {
     let bench = Bench::started(json!({
-        "bundle": { "by": "stem", "complete": [".pdf", "xml"], "window": "1500ms" }, "afterwards": "move",
+        "bundle": { "by": "stem", "complete": [".pdf", "xml"], "window": "6s" }, "afterwards": "move",
     }));
     bench.write("inv-17.xml", "<a/>");
     bench.write("inv-18.pdf", "%PDF-18");
@@ -355,7 +355,7 @@ impl Bench {
     async fn settle_bundle(&self, name: &str) {
         let path = self.path(name);
         assert!(path.exists());
-        let waited = tokio::time::timeout(Duration::from_secs(30), async {
+        let waited = tokio::time::timeout(DEADLINE, async {
             while self.status().await["states"]["stable"]["count"] != 2 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

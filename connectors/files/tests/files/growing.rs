@@ -65,6 +65,9 @@ async fn a_file_that_is_renamed_is_rotated_not_new() {
     fs::rename(&path, bench.path("app.log.1")).unwrap();
     append(&bench.path("app.log.1"), "3\n");
     append(&path, "4\n");
+    bench
+        .until("all records", |bench| texts(bench).len() >= 4)
+        .await;
     bench.settled().await;
     let mut all = texts(&bench);
     all.sort();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use headgate_sdk::Envelope;
 use serde_json::json;
 
-use crate::support::{Bench, data, scaled, subject};
+use crate::support::{Bench, DEADLINE, data, scaled, subject};
 
 fn records(events: &[Envelope]) -> Vec<&Envelope> {
     let is_record = |event: &&Envelope| event.event_type == "file.record.received.v1";
@@ -67,9 +67,7 @@ async fn a_crash_in_the_middle_resumes_there() {
                 .world
                 .lanes
                 .wait_for(|sent| sent.values().any(|sent| sent.pending.len() > 3000));
-            tokio::time::timeout(std::time::Duration::from_secs(60), sent_some)
-                .await
-                .unwrap();
+            tokio::time::timeout(DEADLINE, sent_some).await.unwrap();
             bench.world.lanes.release_up_to(2);
             bench.crash().await;
             let durable = bench.events().len();

@@ -22,7 +22,7 @@ use crate::{
     fold::{self, Documents},
 };
 
-pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 /// `small` in an ordinary run, `large` when the scale of the tests is `long`.
 pub(crate) fn scale(small: usize, large: usize) -> usize {

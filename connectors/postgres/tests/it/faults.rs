@@ -43,7 +43,7 @@ async fn a_half_open_connection_is_noticed_and_nothing_is_lost() {
     let role = format!("hurried_{}", database.name);
     database
         .run(&format!(
-            "CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'p'; ALTER ROLE {role} SET wal_sender_timeout = '2s'"
+            "CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'p'; ALTER ROLE {role} SET wal_sender_timeout = '5s'"
         ))
         .await;
     config["url"] = json!(proxy.through(&database.url_as(&role, "p")));

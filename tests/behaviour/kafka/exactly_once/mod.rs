@@ -6,7 +6,7 @@ mod parts;
 mod refused;
 mod restart;
 
-use std::{num::NonZeroU16, sync::Arc, time::Duration};
+use std::{num::NonZeroU16, sync::Arc};
 
 use headgate::{
     runtime::{Checkpoints, Identity},
@@ -19,6 +19,7 @@ use headgate_sdk::{LaneId, Str};
 
 use crate::support::{
     figures::Figures,
+    gateway::DEADLINE,
     unique,
     way::{Letters, Way},
 };
@@ -96,9 +97,9 @@ fn group() -> String {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
+    tokio::time::timeout(DEADLINE, future)
         .await
-        .expect("within a minute")
+        .expect("within the deadline")
 }
 
 /// A batch of ten numbers, and the position behind it.

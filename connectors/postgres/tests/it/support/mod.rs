@@ -22,7 +22,7 @@ pub(crate) fn scale(few: u64, many: u64) -> u64 {
 }
 
 /// The longest that anything may take in an ordinary run.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 /// The longest that anything may take.
 fn deadline() -> Duration {
