@@ -45,7 +45,7 @@ struct Shared {
     identity: Identity,
     checkpoints: Checkpoints,
     journal: Journal,
-    indexer: EntryIndexer,
+    indexer: Arc<EntryIndexer>,
     stack: StackContext,
     capacity: usize,
     open: Mutex<HashMap<LaneId, Open>>,
@@ -107,7 +107,7 @@ impl LaneFactory {
         stop: CancellationToken,
         abandon: CancellationToken,
     ) -> Result<Self, CheckpointError> {
-        let indexer = EntryIndexer::new(&journal, checkpoints.clone())?;
+        let indexer = Arc::new(EntryIndexer::new(&journal, checkpoints.clone())?);
         let open = Mutex::default();
         Ok(Self(Arc::new(Shared {
             identity,
@@ -221,10 +221,12 @@ impl SourceLanes {
             shard,
         });
         self.spawn_task(&context, submissions, progress_sender, claim.disarm());
-        let entries = StoredEntries::new(id.clone(), shared.checkpoints.clone());
+        let checkpoints = shared.checkpoints.clone();
         let backend: Arc<dyn headgate_sdk::lane::LaneBackend> =
             if spec.replay == Replay::FromJournal {
                 self.spawn_feeder(&context, queue, progress.clone(), lane.closed.clone());
+                let indexer = Arc::clone(&shared.indexer);
+                let entries = StoredEntries::of_journal(id.clone(), checkpoints, indexer);
                 Arc::new(Journaled {
                     id: id.clone(),
                     journal: shared.journal.clone(),
@@ -235,7 +237,7 @@ impl SourceLanes {
             } else {
                 let progress = Progress::new(progress.clone());
                 Arc::new(Pulled::new(
-                    entries,
+                    StoredEntries::new(id.clone(), checkpoints),
                     progress,
                     queue,
                     lane.closed.drop_guard(),

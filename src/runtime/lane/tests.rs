@@ -465,6 +465,37 @@ async fn an_entry_that_a_sink_keeps_is_read_as_soon_as_it_is_durable() {
     rig.crash().await;
 }
 
+/// Also by the source's next run, after the lane's task broke off and nobody drained it.
+#[tokio::test]
+async fn an_entry_in_the_journal_is_read_as_soon_as_its_batch_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = ScriptedSink::new("main", [Script::Panic]);
+    let rig = Rig::start(folder.path(), &sink).await;
+    let mut broken = rig.broken.subscribe();
+    let mut lane = rig.open("l", Replay::FromJournal).await;
+    for n in 0..20 {
+        accept(
+            &lane,
+            Batch {
+                entries: vec![Entry::put(format!("dedup/{n}"), "x")],
+                ..events(n..n + 1)
+            },
+        )
+        .await;
+        if n == 0 {
+            let told = tokio::time::timeout(Duration::from_secs(60), broken.changed());
+            told.await.expect("the source is told").unwrap();
+            drop(lane);
+            lane = rig.open("l", Replay::FromJournal).await;
+        }
+        let entry = lane.entry(&format!("dedup/{n}")).await.unwrap();
+        assert_eq!(entry.as_deref(), Some(&b"x"[..]), "{n}");
+        let all = lane.entries("dedup/", None, 100).await.unwrap();
+        assert_eq!(all.len() as u64, n + 1);
+    }
+    rig.crash().await;
+}
+
 #[tokio::test]
 async fn a_lane_that_breaks_off_says_so_and_goes_on_from_the_checkpoint() {
     for replay in [Replay::FromSource, Replay::FromJournal] {
