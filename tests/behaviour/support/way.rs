@@ -68,6 +68,11 @@ pub(crate) struct Way {
 impl Way {
     /// Routes everything to `topic`, keyed by the partition key.
     pub(crate) fn new(sink: Arc<dyn Sink>, lane: &str, topic: &str) -> Self {
+        Self::of_bytes(sink, lane, topic, 1 << 20)
+    }
+
+    /// The same, with room for so many bytes in front of the sink.
+    pub(crate) fn of_bytes(sink: Arc<dyn Sink>, lane: &str, topic: &str, bytes: usize) -> Self {
         let letters = Arc::new(Letters::default());
         let retry: headgate::pipeline::breaker::Config =
             serde_json::from_str(r#"{"initial": "20ms", "max": "500ms"}"#).unwrap();
@@ -78,7 +83,7 @@ impl Way {
             timeout: Duration::from_secs(10),
             required: true,
             queue: Arc::new(Semaphore::new(20_000)),
-            share: Share::new(1 << 20),
+            share: Share::new(bytes),
         };
         let cx = StackContext {
             sinks: vec![plan].into(),

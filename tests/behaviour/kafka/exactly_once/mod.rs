@@ -1,7 +1,9 @@
 //! Exactly once, as a consumer sees it that reads what is committed.
 
+mod boundaries;
 mod faults;
 mod fencing;
+mod gateways;
 mod parts;
 mod refused;
 mod restart;

@@ -1,7 +1,12 @@
 //! Transactions of sources that are too large for one of Kafka's.
 
+use std::time::Duration;
+
 use headgate::sink::{Outcome, Sink as _};
-use headgate_sdk::{LaneId, config::ByteSize};
+use headgate_sdk::{
+    LaneId,
+    config::{ByteSize, HumanDuration},
+};
 
 use super::{Place, config, group};
 use crate::{
@@ -20,9 +25,11 @@ async fn what_is_too_large_for_one_is_committed_in_parts_and_resumes_inside() {
     let mut settings = config(&brokers);
     settings.transactions.bytes = ByteSize::from_mb(1);
     settings.transactions.max_bytes = ByteSize::from_mb(1);
+    // A source that gives nothing for so long is committed in parts too: not before it has given all of it.
+    settings.transactions.interval = HumanDuration::new(Duration::from_secs(5));
     let sink = place.sink(settings);
     place.resumes(&sink, "numbers/").await;
-    let mut way = Way::new(sink.clone(), "numbers/", &topic);
+    let mut way = Way::of_bytes(sink.clone(), "numbers/", &topic, 64 << 20);
     let batch = |n: u64| (n * 1000..(n + 1) * 1000).map(numbered).collect::<Vec<_>>();
     // The source's transaction is not at its end, and never will be here.
     let mut outcomes = Vec::new();
