@@ -163,6 +163,13 @@ impl Client {
         flush(&self.inner, DRAIN_SLICE)
     }
 
+    /// Where a partition ends now.
+    pub(super) fn end_of(&self, topic: &str, partition: i32) -> KafkaResult<i64> {
+        let client = self.inner.client();
+        let (_, end) = client.fetch_watermarks(topic, partition, INIT_SLICE)?;
+        Ok(end)
+    }
+
     /// Why it will never write again, if it will not.
     pub(super) fn fatal(&self) -> Option<Trouble> {
         let (code, message) = self.inner.client().fatal_error()?;

@@ -8,7 +8,8 @@
 //!
 //! Invariants: a lane opens only after its shard has read past everything that was in the topic when the shard was taken; an outcome is
 //! durable only after the commit returned; what a transaction held that was aborted, and everything behind it, comes again in
-//! order; whoever is fenced and finds another's claim stops, and never takes the shard back.
+//! order; whoever is fenced and finds another's claim stops, and never takes the shard back; whoever has nothing to write [looks](idle)
+//! for such a claim.
 
 mod barriers;
 mod burial;
@@ -17,6 +18,7 @@ mod commit;
 mod config;
 mod contents;
 mod gathering;
+mod idle;
 mod ledger;
 mod member;
 mod reconcile;

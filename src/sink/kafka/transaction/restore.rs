@@ -128,6 +128,48 @@ pub(super) fn read(
     }
 }
 
+/// The last claim of each transactional id that lies at `from` or behind, and where reading ended.
+pub(super) struct Claims {
+    pub(super) claims: HashMap<Str, Claim>,
+    pub(super) end: i64,
+}
+
+/// Reads what claims are committed now at `from` and behind. Blocks, and waits for nobody's open transaction.
+pub(super) fn claims(
+    config: &Config,
+    topic: &str,
+    partition: i32,
+    owner: &str,
+    from: i64,
+) -> KafkaResult<Claims> {
+    let committed = consumer(config, "read_committed")?;
+    let (_, end) = committed.fetch_watermarks(topic, partition, PATIENCE)?;
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(topic, partition, Offset::Offset(from))?;
+    committed.assign(&assignment)?;
+    let mut restored = Restored::default();
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        match committed.poll(Duration::from_millis(200)) {
+            Some(Ok(record)) => {
+                let key = record.key().unwrap_or_default();
+                if let Some(claim @ Content::Claim(..)) = decode(owner, key, record.payload()) {
+                    restored.apply(claim, record.offset());
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => {
+                let claims = restored.claims;
+                return Ok(Claims { claims, end });
+            }
+            Some(Err(error)) => return Err(error),
+            None => {}
+        }
+    }
+    // The rest comes with the next look.
+    let claims = restored.claims;
+    Ok(Claims { claims, end: from })
+}
+
 fn consumer(config: &Config, isolation: &str) -> KafkaResult<BaseConsumer> {
     client::connection(config)
         .set("group.id", "headgate-checkpoints")

@@ -183,6 +183,7 @@ impl Worker {
         }
         crate::failpoint::reach("shard-claimed");
         let offset = client.ledger().last_of_ours();
+        self.committed_at(offset);
         let changed = plan.index.len();
         for (lane, checkpoint) in plan.index {
             self.member.checkpoints.commit_blocking(Commit {

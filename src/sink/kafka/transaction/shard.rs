@@ -141,6 +141,7 @@ impl Shards {
             member: self.member.clone(),
             seat: seat.clone(),
             claim: self.claim.clone(),
+            seen: 0,
             state,
             closing: self.closing.clone(),
             runtime: self.runtime.clone(),

@@ -23,6 +23,7 @@ use super::{
     client::{Client, Trouble},
     contents::{Job, Transaction},
     gathering::{Gathering, Limits, Next},
+    idle::LOOK_EVERY,
     ledger::Place,
     member::{Claim, Member, Owner, Seat},
     shard::ShardState,
@@ -49,6 +50,8 @@ pub(super) struct Worker {
     /// The transactional id.
     pub(super) id: Str,
     pub(super) claim: Claim,
+    /// Nothing before this offset of the topic of checkpoints is a claim of somebody else that is later than ours.
+    pub(super) seen: i64,
     pub(super) state: watch::Sender<ShardState>,
     /// Gives up what is under way.
     pub(super) closing: CancellationToken,
@@ -116,9 +119,9 @@ impl Worker {
     /// Writes transactions until no more batches can come.
     fn serve(&mut self, client: &Client) -> Result<(), Stop> {
         loop {
-            match self.take(None) {
+            match self.take(Some(Instant::now() + LOOK_EVERY)) {
                 Taken::Job(first) => self.transact(client, first)?,
-                Taken::Nothing => {}
+                Taken::Nothing => self.look_for_claims(client)?,
                 Taken::Closed => return Ok(()),
             }
         }
@@ -132,6 +135,7 @@ impl Worker {
             .and_then(|()| self.finish(client, &mut transaction));
         match done {
             Ok(offset) => {
+                self.committed_at(offset);
                 self.index(&transaction, offset);
                 self.figures("committed", &transaction);
                 if transaction.has_rejected() {

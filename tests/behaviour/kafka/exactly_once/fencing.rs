@@ -60,11 +60,45 @@ async fn of_two_with_the_same_identity_one_stops_and_names_the_other() {
         loser.status().get(),
         State::Failed(_) | State::Waiting(_)
     ));
-    assert_eq!(winner.status().get(), State::Ready);
+    state(winner, |state| *state == State::Ready).await;
     let found = read_all(&brokers, &topic, "read_committed");
     assert_eq!(assert_complete(&found, 0..200), 0);
     of_first.abort();
     of_second.abort();
+}
+
+/// Kafka tells who was fenced when he writes, and not before.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_nothing_to_write_hears_of_the_other_too() {
+    let (brokers, group) = (brokers(), group());
+    let topic = topic(&brokers, 1, &[]).await;
+    let (one, two) = (Place::new(&group), Place::new(&group));
+    let lane = LaneId::from_stored("numbers/");
+    let first = one.sink(config(&brokers));
+    one.resumes(&first, "numbers/").await;
+    let mut way = Way::new(first.clone(), "numbers/", &topic);
+    for n in 0..3 {
+        let outcome = send_ten(&mut way, n * 10).await;
+        assert!(matches!(durable(outcome).await, Outcome::Durable));
+    }
+    let second = two.sink(config(&brokers));
+    assert_eq!(two.resumes(&second, "numbers/").await, 30);
+    let reason = within(first.lost(&lane, 0)).await;
+    assert!(
+        reason.contains("shard 0 is held by instance one on host"),
+        "{reason}"
+    );
+    assert!(matches!(first.status().get(), State::Failed(_)));
+    // The other has it, and looks in vain.
+    let lost = second.lost(&lane, 0);
+    let none = tokio::time::timeout(Duration::from_secs(12), lost).await;
+    assert!(none.is_err(), "{none:?}");
+    let mut way = Way::new(second.clone(), "numbers/", &topic);
+    let outcome = send_ten(&mut way, 30).await;
+    assert!(matches!(durable(outcome).await, Outcome::Durable));
+    second.close().await;
+    let found = read_all(&brokers, &topic, "read_committed");
+    assert_eq!(assert_complete(&found, 0..40), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +124,7 @@ async fn whoever_was_fenced_and_finds_no_claim_but_its_own_goes_on() {
     }
     assert_eq!(place.position(&LaneId::from_stored("numbers/")).await, 100);
     counted(&sink, "headgate_kafka_errors_total", None).await;
-    assert_eq!(sink.status().get(), State::Ready);
+    state(&sink, |state| *state == State::Ready).await;
     sink.close().await;
     let found = read_all(&brokers, &topic, "read_committed");
     assert_eq!(assert_complete(&found, 0..100), 0);
