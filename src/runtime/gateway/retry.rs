@@ -149,10 +149,10 @@ impl Gateway {
         let revoked = self.inner.stop.child_token();
         // One that breaks off goes on at the next start.
         let broken = watch::Sender::new(Str::default());
-        let lanes =
-            self.inner
-                .lanes
-                .for_source(source.clone(), plan, never_paused, revoked, broken);
+        let lanes = self
+            .inner
+            .lanes
+            .aside(source.clone(), plan, never_paused, revoked, broken);
         let name = format!("{kind}:{tenant}").into();
         let spec = LaneSpec {
             name,

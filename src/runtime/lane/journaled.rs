@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{entries::StoredEntries, task::Submission};
+use super::{door::Door, entries::StoredEntries, task::Submission};
 use crate::{
     journal::{Entry, Journal, JournalError, LaneReader, Record},
     pipeline::{
@@ -107,8 +107,8 @@ pub(super) struct Feeder {
     pub(super) progress: Progress,
     /// How far the lane's keyed entries are in the checkpoint store; nothing behind it may be released.
     pub(super) indexed: watch::Receiver<u64>,
-    /// No handle of the lane is left: drain what the journal holds, and end.
-    pub(super) closed: CancellationToken,
+    /// Once no handle of the lane is left, it drains what the journal holds, and ends.
+    pub(super) door: Arc<Door>,
     /// The gateway stops: a sink that has not said yet what it has is not waited for.
     pub(super) stop: CancellationToken,
     /// The deadline of a stop has passed: what is in the journal stays there.
@@ -142,17 +142,19 @@ impl Feeder {
                 return stop.cancelled().await;
             }
         };
-        let (mut closed, mut stopping) = (false, false);
+        let mut stopping = false;
         // What was delivered before a crash may never have been released.
         self.release_up_to(delivered);
         loop {
-            if closed && reader.is_drained() && (stopping || self.released >= self.fed) {
+            let closed = self.door.closed();
+            let is_done = reader.is_drained() && (stopping || self.released >= self.fed);
+            if closed.is_cancelled() && is_done && self.door.end() {
                 return;
             }
-            let next = self.next(&mut reader, closed, stopping).await;
+            let next = self.next(&mut reader, &closed, stopping).await;
             match next {
                 Next::Released => self.release(),
-                Next::Closed => closed = true,
+                Next::Closed => {}
                 Next::Stopped => stopping = true,
                 Next::Abandoned => return,
                 Next::Entries(Ok(entries)) if entries.is_empty() => return,
@@ -190,7 +192,12 @@ impl Feeder {
         Ok(Some((self.journal.reader(id, delivered + 1), delivered)))
     }
 
-    async fn next(&mut self, reader: &mut LaneReader, closed: bool, stopping: bool) -> Next {
+    async fn next(
+        &mut self,
+        reader: &mut LaneReader,
+        closed: &CancellationToken,
+        stopping: bool,
+    ) -> Next {
         let next_batch = self.next_batch;
         let next_entries = async {
             if next_batch > Instant::now() {
@@ -204,7 +211,8 @@ impl Feeder {
             changed = self.progress.changed() => if changed.is_ok() { Next::Released } else { Next::Abandoned },
             Ok(()) = self.indexed.changed() => Next::Released,
             entries = next_entries => Next::Entries(entries),
-            () = self.closed.cancelled(), if !closed => Next::Closed,
+            // When it is closed already, something has to happen before it can end.
+            () = closed.cancelled(), if !closed.is_cancelled() => Next::Closed,
             () = self.stop.cancelled(), if !stopping => Next::Stopped,
         }
     }
@@ -273,5 +281,11 @@ impl Feeder {
             () = self.abandon.cancelled() => false,
             sent = self.queue.send(submission) => sent.is_ok(),
         }
+    }
+}
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.door.wall_up();
     }
 }

@@ -8,9 +8,10 @@
 //! A task that breaks off (a layer panicked, which is a bug) takes its lane with it: the source is restarted, opens the lane anew
 //! and goes on from the stored checkpoint.
 //!
-//! Invariants: at most one task per lane id; a lane is opened anew only after its last task has drained; progress never runs
-//! ahead of the stored checkpoint.
+//! Invariants: at most one task per lane id; a lane that can be read again is opened anew only after its last task has drained, and
+//! one of the journal goes on with the task that it has; progress never runs ahead of the stored checkpoint.
 
+mod door;
 mod entries;
 mod indexer;
 mod journaled;

@@ -15,6 +15,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    door::{Door, Wiring},
     entries::{StoredEntries, unreadable},
     indexer::EntryIndexer,
     journaled::{Feeder, Journaled},
@@ -63,6 +64,9 @@ struct Open {
     /// Its task has ended.
     ended: CancellationToken,
     progress: watch::Receiver<ProgressState>,
+    /// Of a lane of the journal.
+    door: Option<Arc<Door>>,
+    wiring: watch::Sender<Wiring>,
 }
 
 /// An open lane, for people and programs.
@@ -85,6 +89,8 @@ struct SourceLanes {
     revoked: CancellationToken,
     /// Told why, when a lane broke off.
     broken: watch::Sender<Str>,
+    /// Whether its lanes of the journal are opened again while they still drain.
+    returns: bool,
 }
 
 impl LaneFactory {
@@ -153,6 +159,29 @@ impl LaneFactory {
             paused,
             revoked,
             broken,
+            returns: true,
+        }))
+    }
+
+    /// The same for what comes to a source's pipeline a second time: such a lane opens only after everything that it accepted before
+    /// is delivered.
+    #[must_use]
+    pub(crate) fn aside(
+        &self,
+        source: Str,
+        plan: watch::Receiver<Arc<PipelinePlan>>,
+        paused: watch::Receiver<bool>,
+        revoked: CancellationToken,
+        broken: watch::Sender<Str>,
+    ) -> headgate_sdk::Lanes {
+        headgate_sdk::Lanes::new(Arc::new(SourceLanes {
+            factory: self.clone(),
+            source,
+            plan,
+            paused,
+            revoked,
+            broken,
+            returns: false,
         }))
     }
 
@@ -179,14 +208,19 @@ impl SourceLanes {
         let shared = &self.factory.0;
         let id = LaneId::new(&self.source, &spec, &shared.identity.instance);
         let (progress_sender, progress) = watch::channel(ProgressState::default());
+        let closed = CancellationToken::new();
+        let is_journaled = spec.replay == Replay::FromJournal;
         let lane = Open {
             source: self.source.clone(),
-            closed: CancellationToken::new(),
             ended: CancellationToken::new(),
-            progress: progress.clone(),
+            progress,
+            door: is_journaled.then(|| Door::new(closed.clone())),
+            wiring: watch::Sender::new(self.wiring()),
+            closed: closed.clone(),
         };
-        self.claim(&id, &lane).await?;
-        // A claim that leads to no lane must not block the next one.
+        // What leads to no lane must not block the next one.
+        let handle = closed.drop_guard();
+        let draining = self.claim(&id, &lane).await?;
         let claim = lane.ended.clone().drop_guard();
         let shard = shared.identity.shard_of(id.as_str());
         if spec.replay == Replay::FromSource {
@@ -204,15 +238,14 @@ impl SourceLanes {
             return Err(LaneError::Refused { id, reason });
         }
 
-        shared.checkpoints.flush().await;
-        let restored = shared
-            .checkpoints
+        let checkpoints = shared.checkpoints.clone();
+        checkpoints.flush().await;
+        let restored = checkpoints
             .restored(&id)
             .map_err(|error| unreadable(&id, &error))?;
         let restored = Restored {
             position: restored.and_then(|stored| stored.position),
         };
-        let (queue, submissions) = mpsc::channel(shared.capacity / Lane::MIN_RESERVATION + 1);
         let context = Arc::new(LaneContext {
             id: id.clone(),
             source: self.source.clone(),
@@ -220,29 +253,32 @@ impl SourceLanes {
             replay: spec.replay,
             shard,
         });
-        self.spawn_task(&context, submissions, progress_sender, claim.disarm());
-        let checkpoints = shared.checkpoints.clone();
-        let backend: Arc<dyn headgate_sdk::lane::LaneBackend> =
-            if spec.replay == Replay::FromJournal {
-                self.spawn_feeder(&context, queue, progress.clone(), lane.closed.clone());
+        let progress = draining.clone().unwrap_or_else(|| lane.progress.clone());
+        let backend: Arc<dyn headgate_sdk::lane::LaneBackend> = match &lane.door {
+            Some(door) => {
+                if draining.is_none() {
+                    let queue = self.spawn_task(&context, &lane, progress_sender, claim.disarm());
+                    self.spawn_feeder(&context, queue, progress.clone(), Arc::clone(door));
+                }
                 let indexer = Arc::clone(&shared.indexer);
-                let entries = StoredEntries::of_journal(id.clone(), checkpoints, indexer);
                 Arc::new(Journaled {
                     id: id.clone(),
                     journal: shared.journal.clone(),
-                    entries,
+                    entries: StoredEntries::of_journal(id.clone(), checkpoints, indexer),
                     progress: Progress::new(progress.clone()),
-                    _closed: lane.closed.drop_guard(),
+                    _closed: handle,
                 })
-            } else {
-                let progress = Progress::new(progress.clone());
+            }
+            None => {
+                let queue = self.spawn_task(&context, &lane, progress_sender, claim.disarm());
                 Arc::new(Pulled::new(
                     StoredEntries::new(id.clone(), checkpoints),
-                    progress,
+                    Progress::new(progress.clone()),
                     queue,
-                    lane.closed.drop_guard(),
+                    handle,
                 ))
-            };
+            }
+        };
         Ok(Lane::new(LaneParts {
             id,
             spec,
@@ -255,8 +291,20 @@ impl SourceLanes {
         }))
     }
 
-    /// Enters the lane into the list of open ones, after its last task has drained.
-    async fn claim(&self, id: &LaneId, lane: &Open) -> Result<(), LaneError> {
+    fn wiring(&self) -> Wiring {
+        Wiring {
+            plan: self.plan.clone(),
+            broken: self.broken.clone(),
+        }
+    }
+
+    /// Enters the lane into the list of open ones, after its last task has drained; or takes over what still drains, of a lane of
+    /// the journal, and returns its progress.
+    async fn claim(
+        &self,
+        id: &LaneId,
+        lane: &Open,
+    ) -> Result<Option<watch::Receiver<ProgressState>>, LaneError> {
         loop {
             let last = {
                 let mut open = self.factory.0.open.lock();
@@ -264,7 +312,7 @@ impl SourceLanes {
                     Some(last) if !last.ended.is_cancelled() => last.clone(),
                     _ => {
                         open.insert(id.clone(), lane.clone());
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
             };
@@ -279,6 +327,9 @@ impl SourceLanes {
                     reason,
                 });
             }
+            if let Some(progress) = self.take_over(id, lane) {
+                return Ok(Some(progress));
+            }
             tokio::select! {
                 () = last.ended.cancelled() => {}
                 () = self.revoked.cancelled() => return Err(LaneError::Closed),
@@ -286,14 +337,33 @@ impl SourceLanes {
         }
     }
 
+    /// Goes on with the feeder and the task of a lane that nobody has open.
+    fn take_over(&self, id: &LaneId, lane: &Open) -> Option<watch::Receiver<ProgressState>> {
+        let mut open = self.factory.0.open.lock();
+        let last = open.get_mut(id).filter(|last| last.closed.is_cancelled())?;
+        let door = last
+            .door
+            .clone()
+            .filter(|_| self.returns && lane.door.is_some())?;
+        // In this order: a task that breaks off tells whoever it finds after it has ended.
+        last.wiring.send_replace(self.wiring());
+        if last.ended.is_cancelled() || !door.reopen(lane.closed.clone()) {
+            return None;
+        }
+        last.closed = lane.closed.clone();
+        Some(last.progress.clone())
+    }
+
+    /// Returns where its batches go.
     fn spawn_task(
         &self,
         lane: &Arc<LaneContext>,
-        submissions: mpsc::Receiver<Submission>,
+        open: &Open,
         progress: watch::Sender<ProgressState>,
         ended: CancellationToken,
-    ) {
+    ) -> mpsc::Sender<Submission> {
         let shared = &self.factory.0;
+        let (queue, submissions) = mpsc::channel(shared.capacity / Lane::MIN_RESERVATION + 1);
         let priority = self.plan.borrow().priority;
         let abandon = shared.abandon.child_token();
         let stack = StackContext {
@@ -304,6 +374,7 @@ impl SourceLanes {
             lane: Arc::clone(lane),
             submissions,
             plan: self.plan.clone(),
+            wiring: open.wiring.subscribe(),
             deliver: stack::deliver(&lane.id, lane.shard, priority, &stack),
             stack: stack.clone(),
             checkpoints: shared.checkpoints.clone(),
@@ -311,10 +382,9 @@ impl SourceLanes {
             abandon: abandon.clone(),
             figures: LaneFigures::new(lane),
         };
-        let (lane, broken) = (Arc::clone(lane), self.broken.clone());
+        let (lane, wiring) = (Arc::clone(lane), open.wiring.clone());
         let ended = ended.drop_guard();
         shared.tasks.spawn(async move {
-            let _ended = ended;
             let running = AssertUnwindSafe(task.run()).catch_unwind();
             let reason = tokio::select! {
                 run = running => {
@@ -331,8 +401,10 @@ impl SourceLanes {
             };
             // What waits in its layers is sent again by the lane's next task.
             abandon.cancel();
-            broken.send_replace(reason);
+            drop(ended);
+            wiring.borrow().broken.send_replace(reason);
         });
+        queue
     }
 
     fn spawn_feeder(
@@ -340,7 +412,7 @@ impl SourceLanes {
         lane: &Arc<LaneContext>,
         queue: mpsc::Sender<Submission>,
         progress: watch::Receiver<ProgressState>,
-        closed: CancellationToken,
+        door: Arc<Door>,
     ) {
         let shared = &self.factory.0;
         let feeder = Feeder {
@@ -353,7 +425,7 @@ impl SourceLanes {
             capacity: shared.capacity,
             progress: Progress::new(progress),
             indexed: shared.indexer.indexed(),
-            closed,
+            door,
             stop: shared.stop.clone(),
             abandon: shared.abandon.clone(),
             fed: 0,

@@ -8,7 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
-use super::tracker::{AckTracker, Prefix};
+use super::{
+    door::Wiring,
+    tracker::{AckTracker, Prefix},
+};
 use crate::{
     pipeline::{
         LaneContext, PipelineBatch, PipelineError, PipelineService,
@@ -35,6 +38,8 @@ pub(super) struct LaneTask {
     pub(super) lane: Arc<LaneContext>,
     pub(super) submissions: mpsc::Receiver<Submission>,
     pub(super) plan: watch::Receiver<Arc<PipelinePlan>>,
+    /// Another run of the source may have the lane now, with another pipeline.
+    pub(super) wiring: watch::Receiver<Wiring>,
     pub(super) deliver: Deliver,
     pub(super) stack: StackContext,
     pub(super) checkpoints: Checkpoints,
@@ -133,6 +138,10 @@ impl LaneTask {
                 Next::Answer(_, _, Err(PipelineError::Closed)) => return false,
                 Next::Submission(None) => open = false,
                 Next::Submission(Some(submission)) => {
+                    if self.wiring.has_changed().unwrap_or(false) {
+                        self.plan = self.wiring.borrow_and_update().plan.clone();
+                        self.plan.mark_changed();
+                    }
                     let stack = if self.plan.has_changed().unwrap_or(false) {
                         None
                     } else {

@@ -496,6 +496,78 @@ async fn an_entry_in_the_journal_is_read_as_soon_as_its_batch_is_accepted() {
     rig.crash().await;
 }
 
+/// The same stores and lanes, for another run of the source.
+fn another_run(rig: Rig, steps: &str) -> Rig {
+    Rig {
+        plan: watch::Sender::new(Arc::new(pipeline(steps))),
+        broken: watch::Sender::new(Str::default()),
+        ..rig
+    }
+}
+
+async fn opens_at_once(rig: &Rig) -> Lane {
+    let open = rig.open("l", Replay::FromJournal);
+    tokio::time::timeout(Duration::from_secs(60), open)
+        .await
+        .expect("what drains is not waited for")
+}
+
+/// A source is started again, with another pipeline, while its sink is away: whoever sends to it is let in all the same.
+#[tokio::test]
+async fn a_lane_of_the_journal_opens_again_while_it_still_drains() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = ScriptedSink::new("main", [Script::Hold]);
+    let rig = Rig::start(folder.path(), &sink).await;
+    let lane = rig.open("l", Replay::FromJournal).await;
+    accept(&lane, events(0..1)).await;
+    sink.wait_for_calls(1).await;
+    drop(lane);
+    let rig = another_run(rig, r#"[{"filter": {"equals": {"id": ["2", "4"]}}}]"#);
+    for number in 1..4 {
+        let lane = opens_at_once(&rig).await;
+        accept(&lane, events(number..number + 1)).await;
+    }
+    let lane = opens_at_once(&rig).await;
+    let last = accept(&lane, events(4..5)).await;
+    assert_eq!(lane.progress().now().durable, 0);
+    sink.let_go();
+    lane.progress().reached(last).await.unwrap();
+    assert_eq!(written(&sink), [0, 2, 4]);
+    // Drained, it ends, and the next one goes on behind it.
+    drop(lane);
+    let lane = opens_at_once(&rig).await;
+    let last = accept(&lane, events(2..3)).await;
+    lane.progress().reached(last).await.unwrap();
+    assert_eq!(written(&sink), [0, 2, 4, 2]);
+    rig.crash().await;
+}
+
+#[tokio::test]
+async fn a_lane_that_was_taken_over_tells_its_new_run_that_it_broke_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = ScriptedSink::new("main", [Script::Hold, Script::Panic]);
+    let rig = Rig::start(folder.path(), &sink).await;
+    let lane = rig.open("l", Replay::FromJournal).await;
+    accept(&lane, events(0..1)).await;
+    sink.wait_for_calls(1).await;
+    drop(lane);
+    let rig = another_run(rig, "[]");
+    let mut broken = rig.broken.subscribe();
+    let lane = opens_at_once(&rig).await;
+    accept(&lane, events(1..2)).await;
+    tokio::time::timeout(Duration::from_secs(60), broken.changed())
+        .await
+        .expect("the source is told")
+        .unwrap();
+    drop(lane);
+    // Nobody knows what became of the first.
+    let lane = opens_at_once(&rig).await;
+    let last = accept(&lane, events(2..3)).await;
+    lane.progress().reached(last).await.unwrap();
+    assert_eq!(written(&sink), [0, 0, 1, 2]);
+    rig.crash().await;
+}
+
 #[tokio::test]
 async fn a_lane_that_breaks_off_says_so_and_goes_on_from_the_checkpoint() {
     for replay in [Replay::FromSource, Replay::FromJournal] {

@@ -1,5 +1,6 @@
 //! The whole gateway, as a process.
 
+mod changed;
 mod crash;
 mod dedup;
 mod disk;
