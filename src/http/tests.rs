@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Listener, Router, Tls, TlsConfig};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Answers with what the gateway knows of the peer.
 struct WhoAreYou;

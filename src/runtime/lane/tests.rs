@@ -314,7 +314,7 @@ async fn a_stop_delivers_what_the_journal_accepted() {
             () = letting_go => {}
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), delivered)
+    tokio::time::timeout(Duration::from_secs(120), delivered)
         .await
         .expect("what waits in the journal is delivered");
     rig.crash().await;
@@ -432,7 +432,7 @@ async fn a_lane_that_waits_for_room_gives_back_what_is_durable() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), released)
+    tokio::time::timeout(Duration::from_secs(120), released)
         .await
         .expect("the journal may recycle what is durable");
     assert_eq!(sink.calls().len(), 2);
@@ -580,7 +580,7 @@ async fn a_lane_that_breaks_off_says_so_and_goes_on_from_the_checkpoint() {
         lane.progress().reached(first).await.unwrap();
         assert!(!broken.has_changed().unwrap());
         accept(&lane, events(3..5)).await;
-        tokio::time::timeout(Duration::from_secs(20), broken.changed())
+        tokio::time::timeout(Duration::from_secs(120), broken.changed())
             .await
             .expect("the source is told")
             .unwrap();

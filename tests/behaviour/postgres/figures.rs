@@ -85,3 +85,62 @@ async fn figures_tell_lag_slot_and_slots_that_nobody_reads() {
     running.kill();
     database.drop_all().await;
 }
+
+/// Where a large transaction lies before it commits: streamed, in our spool; not streamed, on the server's disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_tell_where_an_open_transaction_lies() {
+    let database = Database::new().await;
+    database
+        .run(&format!(
+            "CREATE TABLE t (id int PRIMARY KEY, x text); CREATE PUBLICATION headgate FOR ALL TABLES;
+             ALTER DATABASE {} SET logical_decoding_work_mem = '64kB'",
+            database.name
+        ))
+        .await;
+    let mut sections = "sources:\n".to_owned();
+    let slot = |source: &str| format!("{}_{source}", database.name);
+    for (source, streaming) in [("streamed", true), ("spilt", false)] {
+        database.slot(&slot(source)).await;
+        sections.push_str(&format!(
+            "  {source}: {{ type: postgres, url: \"{}\", tables: [\"public.*\"], slot: {}, publication: headgate, heartbeat: 200ms, \
+             streaming: {streaming}, snapshot: {{ mode: on_demand }} }}\n",
+            database.url(),
+            slot(source)
+        ));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::new(folder.path(), &sections);
+    let running = place.start().await;
+    let client = database.another().await;
+    client
+        .batch_execute(
+            "BEGIN; INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series(1, 20000) g",
+        )
+        .await
+        .unwrap();
+    let spool = "headgate_postgres_spool_bytes";
+    wait_for(&running, spool, "source=\"streamed\"", |bytes| {
+        bytes > 1_000_000.0
+    })
+    .await;
+    assert!(place.tail().is_empty(), "what is not committed has left");
+    client.batch_execute("COMMIT").await.unwrap();
+    database.all_confirmed().await;
+    wait_for(&running, spool, "source=\"streamed\"", |bytes| bytes == 0.0).await;
+    wait_for(&running, spool, "source=\"spilt\"", |bytes| bytes == 0.0).await;
+    let of = |source: &str| format!("source=\"{source}\",slot=\"{}\"", slot(source));
+    let (stream, spill) = (
+        "headgate_postgres_server_stream_bytes",
+        "headgate_postgres_server_spill_bytes",
+    );
+    for (source, more, none) in [("streamed", stream, spill), ("spilt", spill, stream)] {
+        wait_for(&running, more, &of(source), |bytes| bytes > 1_000_000.0).await;
+        wait_for(&running, none, &of(source), |bytes| bytes == 0.0).await;
+        let total = "headgate_postgres_server_total_bytes";
+        wait_for(&running, total, &of(source), |bytes| bytes > 1_000_000.0).await;
+        let lag = "headgate_postgres_slot_lag_bytes";
+        wait_for(&running, lag, &of(source), |bytes| bytes < 1_000_000.0).await;
+    }
+    assert!(running.stop().success());
+    database.drop_all().await;
+}

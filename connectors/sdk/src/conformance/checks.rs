@@ -11,7 +11,7 @@ use crate::{Connector, Envelope, LaneId, Str};
 /// Events of each part of a check.
 const EVENTS: u64 = 200;
 /// The longest that anything may take; a source that has not done it by then never will.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 const CAPACITY: usize = 4 << 20;
 
 /// Runs every check, each on a fresh subject.

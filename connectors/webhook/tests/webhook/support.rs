@@ -18,7 +18,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 
 pub(crate) const SECRET: &str = "a secret of our own";
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A source that is mounted.
 pub(crate) struct Gate {

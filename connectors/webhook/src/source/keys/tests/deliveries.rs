@@ -20,7 +20,7 @@ use crate::{
     verify::{Draft, Keys, PrivateKey, Scheme, Signer},
 };
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(120);
 const RSA: &str = include_str!("../../../../../../fixtures/webhooks/keys/rsa.pem");
 const RSA_CERTIFICATE: &str = include_str!("../../../../../../fixtures/webhooks/keys/rsa.cert.pem");
 const P256: &str = include_str!("../../../../../../fixtures/webhooks/keys/p256.pem");
