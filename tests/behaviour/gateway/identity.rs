@@ -46,6 +46,16 @@ impl Twins {
         identity["instance"].as_str().unwrap().to_owned()
     }
 
+    /// Gives the second what the first has in its `data_dir`. Neither may run.
+    fn copy(&self) {
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([0, 1].map(|number| self.folder(number).join("data")))
+            .status();
+        assert!(copied.unwrap().success());
+        assert_eq!(self.instance(0), self.instance(1));
+    }
+
     /// Waits until one of them says that the other has the shard.
     pub(crate) async fn settled(&self, running: &[Running; 2]) -> Settled {
         let mut settled = None;
@@ -126,12 +136,7 @@ async fn of_two_with_a_copied_data_dir_one_delivers_and_the_other_takes_nothing_
         first.send(format!(r#"{{"number":{number}}}"#)).await;
     }
     first.kill();
-    let copied = Command::new("cp")
-        .arg("-a")
-        .args([0, 1].map(|number| twins.folder(number).join("data")))
-        .status();
-    assert!(copied.unwrap().success());
-    assert_eq!(twins.instance(0), twins.instance(1));
+    twins.copy();
 
     for place in &twins.places {
         place.configure(&sections(&brokers, &group, &topic));
@@ -171,4 +176,33 @@ async fn of_two_with_a_copied_data_dir_one_delivers_and_the_other_takes_nothing_
     for running in running {
         assert!(running.stop().success());
     }
+}
+
+/// Only a producer that writes hears that it was fenced. One that has nothing to write must find out all the same.
+#[tokio::test]
+async fn one_that_is_idle_finds_out_that_another_took_its_shard() {
+    let brokers = server("KAFKA_BROKERS", "kafka");
+    let (topic, group) = (topic(&brokers, 1, &[]).await, unique("group"));
+    let twins = Twins::new(&sections(&brokers, &group, &topic));
+    assert!(twins.places[0].start().await.stop().success());
+    twins.copy();
+    let idle = twins.places[0].start().await;
+    idle.send(r#"{"number":0}"#).await;
+    let delivered = async || numbers(&brokers, &topic).len() == 1;
+    twins.places[0].until("delivered", delivered).await;
+
+    let other = twins.places[1].start().await;
+    let running = [idle, other];
+    let Settled { winner, said } = twins.settled(&running).await;
+    assert_eq!(winner, 1, "{said}");
+    twins.places[0]
+        .until("closed at the door", async || {
+            running[0].post(r#"{"number":-1}"#).await == Some(StatusCode::SERVICE_UNAVAILABLE)
+        })
+        .await;
+    running[1].send(r#"{"number":1}"#).await;
+    twins.places[1]
+        .until("delivered", async || numbers(&brokers, &topic).len() == 2)
+        .await;
+    assert_eq!(numbers(&brokers, &topic), BTreeMap::from([(0, 1), (1, 1)]));
 }
