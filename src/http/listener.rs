@@ -14,7 +14,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -79,20 +79,19 @@ impl Listener {
         abandon: CancellationToken,
     ) {
         let most = descriptors::for_connections(MAX_CONNECTIONS);
-        let connections = Arc::new(Semaphore::new(most));
         let graceful = GracefulShutdown::new();
+        // Connections that are open when this ends are cut off.
+        let mut open = JoinSet::new();
         let server = Arc::new(server());
         let follower = self.tls.clone().map(|tls| {
             let stop = shutdown.clone();
             tokio::spawn(async move { tls.follow(stop).await })
         });
         loop {
-            let Ok(room) = Arc::clone(&connections).acquire_owned().await else {
-                break;
-            };
             let (stream, address) = tokio::select! {
                 () = shutdown.cancelled() => break,
-                accepted = self.listener.accept() => match accepted {
+                Some(_ended) = open.join_next(), if !open.is_empty() => continue,
+                accepted = self.listener.accept(), if open.len() < most => match accepted {
                     Ok(accepted) => accepted,
                     Err(error) => {
                         // Out of file descriptors, usually: the connections that end will free some.
@@ -103,16 +102,9 @@ impl Listener {
                 },
             };
             let watcher = graceful.watcher();
-            let (server, router, abandon) =
-                (Arc::clone(&server), Arc::clone(&router), abandon.clone());
+            let (server, router) = (Arc::clone(&server), Arc::clone(&router));
             let tls = self.tls.clone();
-            tokio::spawn(async move {
-                let _room = room;
-                tokio::select! {
-                    () = accept(&server, stream, address, tls, router, watcher) => {}
-                    () = abandon.cancelled() => {}
-                }
-            });
+            open.spawn(async move { accept(&server, stream, address, tls, router, watcher).await });
         }
         drop(self.listener);
         tokio::select! {
@@ -184,11 +176,10 @@ async fn converse(
     watcher: Watcher,
 ) {
     let address = peer.address;
+    let peer = Arc::new(peer);
     let service = service_fn(move |request: Request<Incoming>| {
-        let router = Arc::clone(&router);
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer.clone());
-        async move { Ok::<_, Infallible>(router.answer(request).await) }
+        let (router, peer) = (Arc::clone(&router), Arc::clone(&peer));
+        async move { Ok::<_, Infallible>(router.answer(request.map(Body::new), &peer).await) }
     });
     let connection = server.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ::http::StatusCode;
-use headgate_sdk::http::{Handler, MountError, MountTable, Problem, Request, Response};
+use headgate_sdk::http::{Handler, MountError, MountTable, Peer, Problem, Request, Response};
 
 /// What clients are told to wait while a source is not there.
 const COME_BACK: Duration = Duration::from_secs(5);
@@ -28,14 +28,14 @@ impl Router {
         }
     }
 
-    /// Answers one request.
-    pub async fn answer(&self, request: Request) -> Response {
+    /// Answers one request of `peer`.
+    pub async fn answer(&self, request: Request, peer: &Arc<Peer>) -> Response {
         let handler = {
             let paths = self.paths.read().unwrap_or_else(PoisonError::into_inner);
             paths.get(request.uri().path()).cloned()
         };
         match handler {
-            Some(Some(handler)) => handler.handle(request).await,
+            Some(Some(handler)) => handler.handle(request, peer).await,
             Some(None) => Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Not ready",
@@ -84,7 +84,7 @@ mod tests {
     struct Ok200;
 
     impl Handler for Ok200 {
-        fn handle(&self, _: Request) -> BoxFuture<'static, Response> {
+        fn handle(&self, _: Request, _: &Arc<Peer>) -> BoxFuture<'static, Response> {
             Box::pin(async { Response::new(Body::empty()) })
         }
     }
@@ -94,7 +94,12 @@ mod tests {
             .uri(path)
             .body(Body::empty())
             .unwrap();
-        router.answer(request).await.status().as_u16()
+        let peer = Arc::new(Peer {
+            address: "203.0.113.7:4711".parse().unwrap(),
+            tls: false,
+            certificate_subject: None,
+        });
+        router.answer(request, &peer).await.status().as_u16()
     }
 
     #[tokio::test]

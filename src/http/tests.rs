@@ -26,11 +26,10 @@ const DEADLINE: Duration = Duration::from_secs(120);
 struct WhoAreYou;
 
 impl Handler for WhoAreYou {
-    fn handle(&self, request: Incoming) -> BoxFuture<'static, Response> {
-        let peer = request.extensions().get::<Peer>().cloned();
+    fn handle(&self, request: Incoming, peer: &Arc<Peer>) -> BoxFuture<'static, Response> {
+        let peer = Arc::clone(peer);
         let version = request.version();
         Box::pin(async move {
-            let peer = peer.unwrap();
             let text = format!("{version:?} {} {:?}", peer.tls, peer.certificate_subject);
             Response::new(Body::from(text))
         })

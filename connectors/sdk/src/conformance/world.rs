@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -20,7 +21,7 @@ use crate::{
     admission::Admission,
     blobs::FolderStore,
     control::{Control, ControlError, Controls},
-    http::{Body, Handler, MountError, MountTable, Mounts, Request, Response},
+    http::{Body, Handler, MountError, MountTable, Mounts, Peer, Request, Response},
     status::Status,
 };
 
@@ -61,11 +62,18 @@ impl World {
         self.folder.path().join("scratch")
     }
 
-    /// Sends a request to whatever is mounted at its path; 503 if nothing is.
+    /// Sends a request, from 203.0.113.7, to whatever is mounted at its path; 503 if nothing is.
     pub async fn request(&self, request: Request) -> Response {
         let handler = self.mounts.paths().get(request.uri().path()).cloned();
         match handler {
-            Some(handler) => handler.handle(request).await,
+            Some(handler) => {
+                let peer = Peer {
+                    address: SocketAddr::from(([203, 0, 113, 7], 4711)),
+                    tls: false,
+                    certificate_subject: None,
+                };
+                handler.handle(request, &Arc::new(peer)).await
+            }
             None => {
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;

@@ -12,8 +12,8 @@ pub use axum_core::{body::Body, extract::Request, response::Response};
 
 /// Answers requests of a mounted path. Reads the body itself, so that it decides about limits.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request. The listener puts a [`Peer`] into the request's extensions.
-    fn handle(&self, request: Request) -> BoxFuture<'static, Response>;
+    /// Answers one request, which came from `peer`.
+    fn handle(&self, request: Request, peer: &Arc<Peer>) -> BoxFuture<'static, Response>;
 }
 
 /// The connection that a request came on.

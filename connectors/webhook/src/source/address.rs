@@ -8,6 +8,9 @@ use ipnet::IpNet;
 /// The client's address. Walks back through the hops that proxies named, from the nearest, as long as each is trusted: the
 /// first that is not is the client, whatever stands before it.
 pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    if !contains(trusted, peer) {
+        return canonical(peer);
+    }
     walk(peer, &hops(headers), trusted).0
 }
 
@@ -18,10 +21,10 @@ pub(super) fn addressed(
     authority: Option<&str>,
     trusted: &[IpNet],
 ) -> Option<String> {
-    let hops = hops(headers);
-    if !contains(trusted, canonical(peer)) {
+    if !contains(trusted, peer) {
         return None;
     }
+    let hops = hops(headers);
     let (_, at) = walk(peer, &hops, trusted);
     let (scheme, host) = match values(headers, "forwarded") {
         elements if elements.is_empty() => {

@@ -7,6 +7,8 @@ use headgate_sdk::http::Body;
 use http::HeaderMap;
 use http_body_util::BodyExt;
 
+use super::within::within;
+
 /// Codings that may be stacked on one body.
 const MAX_CODINGS: usize = 4;
 /// What a frame of zstd may ask for in memory: 8 MiB, what RFC 8878 recommends to support.
@@ -32,12 +34,12 @@ pub enum BodyError {
     Corrupt,
 }
 
-/// Reads the whole body, never more than `max` bytes and never longer than `within`.
+/// Reads the whole body, never more than `max` bytes and never longer than `limit`.
 pub(super) async fn read(
     headers: &HeaderMap,
     mut body: Body,
     max: usize,
-    within: Duration,
+    limit: Duration,
 ) -> Result<Bytes, BodyError> {
     let announced = headers
         .get(http::header::CONTENT_LENGTH)
@@ -67,9 +69,8 @@ pub(super) async fn read(
         }
         Ok(first.unwrap_or_else(|| whole.freeze()))
     };
-    tokio::time::timeout(within, collect)
-        .await
-        .unwrap_or(Err(BodyError::TooSlow))
+    let collected = within(limit, collect).await;
+    collected.unwrap_or(Err(BodyError::TooSlow))
 }
 
 /// Whether the body is encoded.

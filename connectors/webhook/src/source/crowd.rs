@@ -7,6 +7,8 @@ use std::{
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::within::within;
+
 /// Waiting requests for each one that is handled; more are turned away at once.
 const WAITING_FOR_EACH: usize = 16;
 
@@ -27,13 +29,13 @@ impl Crowd {
     }
 
     /// Room for one request; `None` if there was none in time, or too many wait already. Cancel safe.
-    pub(super) async fn enter(&self, within: Duration) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn enter(&self, limit: Duration) -> Option<SemaphorePermit<'_>> {
         if let Ok(room) = self.room.try_acquire() {
             return Some(room);
         }
         let _waiting = Waiting::begin(self)?;
-        let room = tokio::time::timeout(within, self.room.acquire()).await;
-        room.ok()?.ok()
+        let room = within(limit, self.room.acquire()).await?;
+        room.ok()
     }
 
     /// Waits until nobody is inside. Nobody enters afterwards, as long as the result lives.

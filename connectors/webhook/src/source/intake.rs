@@ -11,7 +11,7 @@ use std::{
 };
 
 use headgate_sdk::{
-    Batch, DeliveryError, Envelope, Lane, Str, Timestamp, admission::Admission, blobs::BlobStore,
+    Batch, DeliveryError, Lane, Str, Timestamp, admission::Admission, blobs::BlobStore,
 };
 use http::Method;
 use ipnet::IpNet;
@@ -26,6 +26,7 @@ use super::{
     handshake::Learned,
     keys::Remote,
     quarantine::Quarantine,
+    within::within,
 };
 use crate::{
     presets::{Handshake, Preset},
@@ -163,7 +164,7 @@ impl Endpoint {
                     );
                 }
                 Err(Failure::KeyNeeded(key)) => {
-                    if let Err(error) = self.remote.fetch(&key, &self.params).await {
+                    if let Err(error) = Box::pin(self.remote.fetch(&key, &self.params)).await {
                         return Decision::Undecided(error);
                     }
                     fetched = true;
@@ -175,39 +176,34 @@ impl Endpoint {
     /// Sends events that were not seen before, and waits until they are accepted (or durable). Dropped while waiting, it goes
     /// on by itself: what was sent is settled in any case.
     pub(super) async fn take(&self, events: Identified) -> Result<Taken, Busy> {
-        tokio::time::timeout(self.timeout(), self.send(events))
-            .await
-            .unwrap_or(Err(Busy::NoRoom))
+        let taken = within(self.timeout(), self.send(events)).await;
+        taken.unwrap_or(Err(Busy::NoRoom))
     }
 
     async fn send(&self, events: Identified) -> Result<Taken, Busy> {
         let now = Timestamp::now();
         let first_id = events.first().map(|(event, _)| event.id.clone());
-        let mut keyless = Vec::new();
-        // Claimed in the order of their keys, so that two requests with the same ids never wait for each other.
-        let mut keyed: BTreeMap<String, (usize, Envelope)> = BTreeMap::new();
-        for (place, (event, key)) in events.into_iter().enumerate() {
-            match key {
-                Some(key) => drop(keyed.entry(key).or_insert((place, event))),
-                None => keyless.push((place, event)),
-            }
-        }
+        let (mut events, keys): (Vec<_>, Vec<_>) = events.into_iter().unzip();
         let mut claims = Vec::new();
-        let mut fresh = keyless;
-        for (key, event) in keyed {
-            match self.seen.arrive(&key, now).await {
-                Arrival::First(claim) => {
-                    claims.push(claim);
-                    fresh.push(event);
-                }
-                Arrival::Repetition => {}
+        // Claimed in the order of their keys, so that two requests with the same ids never wait for each other.
+        let mut keyed: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut is_fresh = vec![true; events.len()];
+        for (place, key) in keys.iter().enumerate() {
+            if let Some(key) = key {
+                is_fresh[place] = *keyed.entry(key).or_insert(place) == place;
             }
         }
-        if fresh.is_empty() {
+        for (key, place) in keyed {
+            match self.seen.arrive(key, now).await {
+                Arrival::First(claim) => claims.push(claim),
+                Arrival::Repetition => is_fresh[place] = false,
+            }
+        }
+        let mut fresh = is_fresh.into_iter();
+        events.retain(|_| fresh.next().unwrap_or(false));
+        if events.is_empty() {
             return Ok(Taken::Repetition(first_id.unwrap_or_default()));
         }
-        fresh.sort_by_key(|(place, _)| *place);
-        let events: Vec<Envelope> = fresh.into_iter().map(|(_, event)| event).collect();
         let ids = events.iter().map(|event| event.id.clone()).collect();
         let batch = Batch {
             events,

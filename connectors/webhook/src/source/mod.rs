@@ -26,6 +26,7 @@ mod intake;
 mod keys;
 mod quarantine;
 mod run;
+mod within;
 
 pub use body::{BodyError, inflate};
 pub use build::WebhookSource;

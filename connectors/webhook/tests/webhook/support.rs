@@ -7,7 +7,7 @@ use headgate_sdk::{
     Envelope,
     config::Secret,
     conformance::{Run, World},
-    http::{Body, Peer, Request, Response},
+    http::{Body, Request, Response},
 };
 use headgate_webhook::{
     Webhook, presets,
@@ -83,11 +83,6 @@ pub(crate) fn request(draft: Draft, body: Body) -> Request {
         .parse()
         .unwrap();
     *request.headers_mut() = draft.headers;
-    request.extensions_mut().insert(Peer {
-        address: "203.0.113.7:4711".parse().unwrap(),
-        tls: false,
-        certificate_subject: None,
-    });
     request
 }
 
