@@ -140,7 +140,12 @@ impl Engine {
         };
         Ok(Self {
             root_texts: roots.iter().map(root_text).collect(),
-            tracker: Tracker::new(plan.settle, MAX_CANDIDATES, plan.mode == Mode::Append),
+            tracker: Tracker::new(
+                plan.settle,
+                MAX_CANDIDATES,
+                jobs::LOT,
+                plan.mode == Mode::Append,
+            ),
             bundles: plan.bundle.as_ref().map(Bundles::new),
             growing: (plan.mode == Mode::Append).then(Growing::default),
             next_prune: now + super::prune::FIRST_AFTER.min(plan.window),
@@ -290,7 +295,8 @@ impl Engine {
             .map(|item| item.not_before)
             .filter(|_| self.running.shelves == 0);
         let flush = self.lanes.values().filter_map(LaneState::next_flush).min();
-        let scan = self.folders.iter().filter_map(Watched::next_scan).min();
+        let scans = self.folders.iter();
+        let scan = scans.filter_map(|folder| folder.next_scan(now)).min();
         let bundle = self.bundles.as_ref().and_then(Bundles::next_due);
         [due, shelf, flush, scan, bundle]
             .into_iter()

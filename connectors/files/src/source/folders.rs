@@ -1,7 +1,7 @@
 //! The folders of a source: watched, scanned, lost and found again.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeSet, HashSet},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -33,7 +33,8 @@ pub(crate) struct Watched {
     /// Whether a scan is under way.
     pub(crate) scanning: bool,
     next_scan: Instant,
-    parts: BTreeMap<PathBuf, (Instant, bool)>,
+    /// Folders below that are to be scanned at once.
+    parts: BTreeSet<PathBuf>,
     troubles: HashSet<String>,
     settle: Duration,
     /// Whether the folder was scanned as a whole since it is there.
@@ -61,7 +62,7 @@ impl Watched {
             scan_number: 0,
             scanning: false,
             next_scan: now,
-            parts: BTreeMap::new(),
+            parts: BTreeSet::new(),
             troubles: HashSet::new(),
             settle,
             scanned: false,
@@ -80,15 +81,14 @@ impl Watched {
         self.next_scan = self.next_scan.min(now);
     }
 
-    /// A folder appeared below. It is scanned now, and once more when its watch is surely in place: the watch of a new folder is made
-    /// after its event, and what falls between is told by nobody.
+    /// A folder appeared below. What was put into it before it was watched is told by nobody, so it is scanned. It, and those below it,
+    /// are watched before anybody hears of it: one scan is enough.
     pub(crate) fn appeared(&mut self, path: PathBuf, now: Instant) {
         if self.parts.len() >= MAX_PARTS {
             self.parts.clear();
             self.rescan(now);
-            self.parts.insert(PathBuf::new(), (now + self.settle, true));
         } else {
-            self.parts.insert(path, (now, false));
+            self.parts.insert(path);
         }
     }
 
@@ -107,16 +107,7 @@ impl Watched {
                 watch: self.watcher.is_none(),
             });
         }
-        let (start, second) = self
-            .parts
-            .iter()
-            .find(|(_, (at, _))| *at <= now)
-            .map(|(path, (_, second))| (path.clone(), *second))?;
-        if second {
-            self.parts.remove(&start);
-        } else {
-            self.parts.insert(start.clone(), (now + self.settle, true));
-        }
+        let start = self.parts.pop_first()?;
         self.scanning = true;
         Some(NextScan {
             start,
@@ -125,11 +116,11 @@ impl Watched {
     }
 
     /// When [`take_scan`](Self::take_scan) has something.
-    pub(crate) fn next_scan(&self) -> Option<Instant> {
+    pub(crate) fn next_scan(&self, now: Instant) -> Option<Instant> {
         if self.scanning {
             return None;
         }
-        let parts = self.parts.values().map(|(at, _)| *at).min();
+        let parts = (!self.parts.is_empty()).then_some(now);
         Some(parts.map_or(self.next_scan, |at| at.min(self.next_scan)))
     }
 

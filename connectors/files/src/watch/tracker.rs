@@ -83,6 +83,7 @@ pub struct Tracker {
     settle: Duration,
     growing: bool,
     capacity: usize,
+    lot: usize,
     candidates: HashMap<Key, Candidate>,
     /// By the time at which a candidate may be due; at the same time, the oldest file first.
     times: BinaryHeap<Reverse<(Instant, i64, Key)>>,
@@ -94,14 +95,15 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// A tracker of at most `capacity` candidates that must stand still for `settle`. Files that are `growing` need not: they are due
-    /// `settle` after they were first seen, so that what is appended is read at that pace.
+    /// A tracker of at most `capacity` candidates that must stand still for `settle`; scans find up to `lot` at once. Files that are
+    /// `growing` need not stand still: they are due `settle` after they were first seen, so that what is appended is read at that pace.
     #[must_use]
-    pub fn new(settle: Duration, capacity: usize, growing: bool) -> Self {
+    pub fn new(settle: Duration, capacity: usize, lot: usize, growing: bool) -> Self {
         Self {
             settle,
             growing,
             capacity,
+            lot,
             candidates: HashMap::new(),
             times: BinaryHeap::new(),
             held: None,
@@ -111,10 +113,14 @@ impl Tracker {
         }
     }
 
-    /// Whether another candidate has room.
+    /// Whether another lot of files that a scan found has room. What the last lot does not need is left for files that events name.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.candidates.len() < self.capacity
+        self.candidates.len() + self.lot <= self.capacity
+    }
+
+    fn is_full(&self) -> bool {
+        self.candidates.len() >= self.capacity
     }
 
     /// How many are discovered and not yet taken.
@@ -153,7 +159,7 @@ impl Tracker {
             self.forget(&key);
             return;
         }
-        if !self.candidates.contains_key(&key) && !self.has_room() {
+        if !self.candidates.contains_key(&key) && self.is_full() {
             self.overflowed = true;
             return;
         }
@@ -194,7 +200,7 @@ impl Tracker {
             }
             return true;
         }
-        if !self.has_room() {
+        if self.is_full() {
             self.overflowed = true;
             return false;
         }
@@ -409,7 +415,7 @@ mod tests {
     #[test]
     fn a_scanned_file_is_due_after_settle() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10, false);
+        let mut tracker = Tracker::new(SETTLE, 10, 1, false);
         assert!(tracker.found(&key("a"), stamp(1), start));
         assert!(tracker.take_due(start + seconds(1)).is_none());
         assert!(tracker.found(&key("a"), stamp(2), start + seconds(1)));
@@ -422,7 +428,7 @@ mod tests {
     #[test]
     fn a_file_that_is_being_written_waits_for_its_close() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10, false);
+        let mut tracker = Tracker::new(SETTLE, 10, 1, false);
         tracker.hint(key("a"), Hint::Writing, start);
         assert_eq!(tracker.unlooked(9), [key("a")]);
         tracker.found(&key("a"), stamp(1), start);
@@ -437,7 +443,7 @@ mod tests {
     #[test]
     fn when_events_are_lost_nobody_counts_as_writing() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10, false);
+        let mut tracker = Tracker::new(SETTLE, 10, 1, false);
         tracker.hint(key("a"), Hint::Writing, start);
         tracker.unlooked(9);
         tracker.found(&key("a"), stamp(1), start);
@@ -450,7 +456,7 @@ mod tests {
     #[test]
     fn a_due_file_is_looked_at_first_when_an_event_came_in_between() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10, false);
+        let mut tracker = Tracker::new(SETTLE, 10, 1, false);
         tracker.found(&key("a"), stamp(1), start);
         tracker.hint(key("a"), Hint::Touched, start);
         assert!(tracker.take_due(start + seconds(5)).is_none());
@@ -462,7 +468,7 @@ mod tests {
     #[test]
     fn what_happens_to_a_taken_file_is_not_lost() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10, false);
+        let mut tracker = Tracker::new(SETTLE, 10, 1, false);
         tracker.found(&key("a"), stamp(1), start);
         tracker.take_due(start + seconds(2)).unwrap();
         tracker.hint(key("a"), Hint::Complete, start + seconds(3));
@@ -478,7 +484,7 @@ mod tests {
     #[test]
     fn what_a_first_scan_found_is_taken_oldest_first() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10, false);
+        let mut tracker = Tracker::new(SETTLE, 10, 1, false);
         tracker.hold(start);
         for (n, name) in ["b", "a", "c"].iter().enumerate() {
             let modified = [5, 5, 1][n];
@@ -500,7 +506,7 @@ mod tests {
     #[test]
     fn a_first_scan_that_hangs_does_not_hold_for_ever() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10, false);
+        let mut tracker = Tracker::new(SETTLE, 10, 1, false);
         tracker.hold(start);
         tracker.found(&key("a"), stamp(1), start);
         tracker.release_held_since(start - seconds(1));
@@ -512,7 +518,7 @@ mod tests {
     #[test]
     fn put_back_waits_and_keeps_its_age() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 10, false);
+        let mut tracker = Tracker::new(SETTLE, 10, 1, false);
         tracker.found(&key("a"), stamp(1), start);
         let (key, candidate) = tracker.take_due(start + seconds(2)).unwrap();
         tracker.put_back(
@@ -533,7 +539,7 @@ mod tests {
     #[test]
     fn what_has_no_room_asks_for_a_scan_once_there_is_room() {
         let start = Instant::now();
-        let mut tracker = Tracker::new(SETTLE, 1, false);
+        let mut tracker = Tracker::new(SETTLE, 1, 1, false);
         assert!(tracker.found(&key("a"), stamp(1), start));
         assert!(!tracker.found(&key("b"), stamp(1), start));
         tracker.hint(key("c"), Hint::Complete, start);

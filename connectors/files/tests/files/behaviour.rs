@@ -364,6 +364,33 @@ impl Bench {
     }
 }
 
+/// No scan but the first one and those of the folders that appear.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_into_a_folder_as_it_appears_is_found_at_once() {
+    let bench = Bench::started(json!({ "scan_interval": "1h", "stuck_after": "1h" }));
+    bench.scanned(0).await;
+    let outside = tempfile::tempdir_in(bench.inbox.path().parent().unwrap()).unwrap();
+    for n in 0..40 {
+        let file = |folder: &str, name: &str| {
+            let folder = bench.path(&format!("{n}/{folder}"));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(name), format!("{n}{name}")).unwrap();
+        };
+        // Moved in with what it holds, made anew, and filled while nobody may have heard of it yet.
+        if n % 2 == 0 {
+            let moved = outside.path().join(n.to_string());
+            fs::create_dir_all(moved.join("a/b")).unwrap();
+            fs::write(moved.join("a/b/before"), format!("{n}before")).unwrap();
+            fs::rename(&moved, bench.path(&n.to_string())).unwrap();
+        } else {
+            file("a/b", "before");
+        }
+        file("a/b", "after");
+        file("a/c/d", "deeper");
+    }
+    bench.until_events(120).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_share_is_looked_at_without_events() {
     let bench = Bench::started(json!({ "watch": "poll" }));
