@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use headgate_sdk::{LaneId, Str};
+use headgate_sdk::{Entry, LaneId, Str};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
@@ -17,10 +17,13 @@ use tokio::{
 use super::store::Shared;
 use crate::sink::Checkpoint;
 
-/// How long a commit that nobody waits for may be put off, so that many become one.
-const LAZY: Duration = Duration::from_millis(200);
-/// The most commits of one transaction.
+/// How long a commit that nobody waits for may be put off, so that many become one: each transaction writes every page anew that it
+/// touches, and entries whose keys are hashes touch as many pages as there are entries.
+const LAZY: Duration = Duration::from_secs(1);
+/// The most commits of one transaction,
 const GROUP: usize = 4096;
+/// and about the most bytes of entries, which wait in memory.
+const GROUP_BYTES: usize = 16 << 20;
 /// The pause before a failed transaction is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -46,6 +49,8 @@ pub(super) struct Writer {
     database: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     group: Vec<Commit>,
+    /// Bytes of the group's entries.
+    group_bytes: usize,
     flushes: Vec<oneshot::Sender<()>>,
     close: Option<oneshot::Sender<()>>,
     /// To wait for a command or an instant, whichever comes first.
@@ -61,6 +66,7 @@ impl Writer {
             database,
             commands,
             group: Vec::new(),
+            group_bytes: 0,
             flushes: Vec::new(),
             close: None,
             clock: tokio::runtime::Builder::new_current_thread()
@@ -91,6 +97,8 @@ impl Writer {
         match command {
             Command::Commit(commit) => {
                 let hurried = commit.done.is_some();
+                let entries = commit.checkpoint.entries.iter();
+                self.group_bytes += entries.map(Entry::weight).sum::<usize>();
                 self.group.push(commit);
                 hurried
             }
@@ -108,7 +116,7 @@ impl Writer {
     /// Fills the group: with whatever waits already, and with what comes within [`LAZY`] as long as nobody waits.
     fn gather(&mut self, mut hurried: bool) {
         let until = Instant::now() + LAZY;
-        while self.group.len() < GROUP && self.close.is_none() {
+        while self.group.len() < GROUP && self.group_bytes < GROUP_BYTES && self.close.is_none() {
             let next = if hurried {
                 self.commands.try_recv().ok()
             } else {
@@ -137,6 +145,7 @@ impl Writer {
         }
         crate::failpoint::reach("checkpoint-stored");
         let written = self.group.len() as u64;
+        self.group_bytes = 0;
         self.database.written.fetch_add(written, Ordering::SeqCst);
         for commit in self.group.drain(..) {
             if let Some(done) = commit.done {

@@ -73,7 +73,9 @@ impl Entry {
         }
     }
 
-    fn weight(&self) -> usize {
+    /// Bytes of its key and value.
+    #[must_use]
+    pub fn weight(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
     }
 }
