@@ -16,6 +16,8 @@
 
 mod compact;
 
+pub use compact::{ContentParts, FileParts};
+
 use std::path::Path;
 
 use headgate_sdk::{Entry, Str};
@@ -101,25 +103,31 @@ pub mod key {
     /// `f/{path}`, of a path that is text already.
     #[must_use]
     pub fn file_of(path: &str) -> Str {
-        ["f/", path].concat().into()
+        joined(["f/", "", path])
+    }
+
+    /// `f/{folder}{path}`, of texts that make a path when put together.
+    #[must_use]
+    pub fn file_in(folder: &str, path: &str) -> Str {
+        joined(["f/", folder, path])
     }
 
     /// `c/{hash}`
     #[must_use]
     pub fn content(hash: &str) -> Str {
-        ["c/", hash].concat().into()
+        joined(["c/", hash, ""])
     }
 
-    /// `n/{hash}/{path}`
+    /// `n/{hash}/{path}`, of a path that is text already.
     #[must_use]
-    pub fn again(hash: &str, path: &Path) -> Str {
-        format!("n/{hash}/{}", name::encode(path)).into()
+    pub fn again(hash: &str, path: &str) -> Str {
+        format!("n/{hash}/{path}").into()
     }
 
-    /// `r/{path}`
+    /// `r/{path}`, of a path that is text already.
     #[must_use]
-    pub fn records(path: &Path) -> Str {
-        format!("r/{}", name::encode(path)).into()
+    pub fn records(path: &str) -> Str {
+        joined(["r/", path, ""])
     }
 
     /// `a/{path}`
@@ -130,6 +138,21 @@ pub mod key {
 
     /// `m/epoch`
     pub const EPOCH: &str = "m/epoch";
+
+    /// The texts put together, mostly in one allocation.
+    fn joined(parts: [&str; 3]) -> Str {
+        let mut room = [0; 256];
+        let mut filled = 0;
+        for part in parts {
+            let Some(place) = room.get_mut(filled..filled + part.len()) else {
+                return parts.concat().into();
+            };
+            place.copy_from_slice(part.as_bytes());
+            filled += part.len();
+        }
+        // Texts, put together, are a text.
+        std::str::from_utf8(&room[..filled]).map_or_else(|_| parts.concat().into(), Str::from)
+    }
 }
 
 /// What is stored as an entry.
@@ -369,6 +392,18 @@ mod tests {
         let distinct: std::collections::HashSet<_> = ids.iter().collect();
         assert_eq!(distinct.len(), ids.len());
         assert_eq!(ids[0], event_id("/in", Path::new("a"), &x, 0));
+    }
+
+    #[test]
+    fn keys_are_made_of_their_parts() {
+        for name in ["a.pdf", "ä\u{308}", &"ü".repeat(200)] {
+            let path = format!("/in/{name}");
+            assert_eq!(key::file_of(&path), format!("f//in/{name}"));
+            assert_eq!(key::file_in("/in/", name), format!("f//in/{name}"));
+            assert_eq!(key::records(&path), format!("r//in/{name}"));
+            assert_eq!(key::again("ab", &path), format!("n/ab//in/{name}"));
+        }
+        assert_eq!(key::content("ab"), "c/ab");
     }
 
     #[test]

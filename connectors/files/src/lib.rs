@@ -23,6 +23,7 @@ pub mod choice;
 mod command;
 pub mod config;
 mod connector;
+mod digest;
 pub mod ledger;
 pub mod media;
 pub mod name;

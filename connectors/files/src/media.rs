@@ -46,9 +46,10 @@ fn is_text(head: &[u8]) -> bool {
     if head.starts_with(&[0xFF, 0xFE]) || head.starts_with(&[0xFE, 0xFF]) {
         return true;
     }
-    !head
-        .iter()
-        .any(|&b| b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r' | 0x0C | 0x1B))
+    // Without branches inside a piece, so that many bytes are looked at together.
+    let is_control = |b: u8| (b < 0x20) & !matches!(b, b'\t' | b'\n' | b'\r' | 0x0C | 0x1B);
+    let has_control = |piece: &[u8]| piece.iter().fold(false, |any, &b| any | is_control(b));
+    !head.chunks(256).any(has_control)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! What does not fit into it (an id that is no hash, as other releases may have given) is stored as JSON.
 
-use bytes::{Buf as _, BufMut as _};
+use bytes::{Buf as _, BufMut, BytesMut};
 use headgate_sdk::Str;
 
 use super::{ContentEntry, FileEntry, Stored};
@@ -17,23 +17,113 @@ const DUPLICATE: u8 = 1;
 const HAS_ID: u8 = 2;
 const HAS_WHY: u8 = 4;
 
+/// What a [`FileEntry`] says of a file that was published, where it is not needed as such.
+#[derive(Debug, Clone, Copy)]
+pub struct FileParts<'a> {
+    /// As in the entry,
+    pub state: FileState,
+    /// likewise,
+    pub since: i64,
+    /// likewise.
+    pub stamp: Stamp,
+    /// BLAKE3 of the content.
+    pub hash: &'a blake3::Hash,
+    /// The id of its event.
+    pub id: &'a str,
+}
+
+impl FileParts<'_> {
+    /// Appends what is stored.
+    pub fn write(&self, out: &mut BytesMut) {
+        let Some(id) = bytes::<ID_BYTES>(self.id) else {
+            return write_json(&self.entry(), out);
+        };
+        put_file(out, self.state, HAS_ID, self.since, self.stamp);
+        out.put_slice(self.hash.as_bytes());
+        out.put_slice(&id);
+    }
+
+    /// The entry.
+    #[must_use]
+    pub fn entry(&self) -> FileEntry {
+        FileEntry {
+            state: self.state,
+            since: self.since,
+            stamp: self.stamp,
+            hash: Str::from(self.hash.to_hex().as_str()),
+            id: Some(Str::from(self.id)),
+            duplicate: false,
+            why: None,
+        }
+    }
+}
+
+/// What a [`ContentEntry`] says, where it is not needed as such.
+#[derive(Debug, Clone, Copy)]
+pub struct ContentParts<'a> {
+    /// As in the entry,
+    pub path: &'a str,
+    /// likewise,
+    pub id: &'a str,
+    /// likewise,
+    pub n: u64,
+    /// likewise.
+    pub at: i64,
+}
+
+impl ContentParts<'_> {
+    /// Appends what is stored.
+    pub fn write(&self, out: &mut BytesMut) {
+        let Some(id) = bytes::<ID_BYTES>(self.id) else {
+            return write_json(&self.entry(), out);
+        };
+        put_content(out, &id, self.n, self.at, self.path);
+    }
+
+    fn entry(&self) -> ContentEntry {
+        ContentEntry {
+            path: self.path.into(),
+            id: self.id.into(),
+            n: self.n,
+            at: self.at,
+        }
+    }
+}
+
+fn write_json(entry: &impl serde::Serialize, out: &mut BytesMut) {
+    // Plain data: it always is JSON.
+    let _always_json = serde_json::to_writer(out.writer(), entry);
+}
+
+fn put_file(out: &mut impl BufMut, state: FileState, flags: u8, since: i64, stamp: Stamp) {
+    let state = FileState::ALL.iter().position(|known| *known == state);
+    out.put_u8(VERSION);
+    // There are not many.
+    out.put_u8(state.and_then(|n| u8::try_from(n).ok()).unwrap_or(u8::MAX));
+    out.put_u8(flags);
+    out.put_i64_le(since);
+    out.put_u64_le(stamp.inode);
+    out.put_u64_le(stamp.size);
+    out.put_i64_le(stamp.modified);
+    out.put_i64_le(stamp.changed);
+}
+
+fn put_content(out: &mut impl BufMut, id: &[u8; ID_BYTES], n: u64, at: i64, path: &str) {
+    out.put_u8(VERSION);
+    out.put_slice(id);
+    out.put_u64_le(n);
+    out.put_i64_le(at);
+    out.put_slice(path.as_bytes());
+}
+
 impl Stored for FileEntry {
     fn compact(&self) -> Option<Vec<u8>> {
-        let state = FileState::ALL.iter().position(|s| *s == self.state)?;
         let flag = |holds, flag| if holds { flag } else { 0 };
+        let flags = flag(self.duplicate, DUPLICATE)
+            | flag(self.id.is_some(), HAS_ID)
+            | flag(self.why.is_some(), HAS_WHY);
         let mut out = Vec::with_capacity(96);
-        out.put_u8(VERSION);
-        out.put_u8(u8::try_from(state).ok()?);
-        out.put_u8(
-            flag(self.duplicate, DUPLICATE)
-                | flag(self.id.is_some(), HAS_ID)
-                | flag(self.why.is_some(), HAS_WHY),
-        );
-        out.put_i64_le(self.since);
-        out.put_u64_le(self.stamp.inode);
-        out.put_u64_le(self.stamp.size);
-        out.put_i64_le(self.stamp.modified);
-        out.put_i64_le(self.stamp.changed);
+        put_file(&mut out, self.state, flags, self.since, self.stamp);
         out.put_slice(&bytes::<HASH_BYTES>(&self.hash)?);
         if let Some(id) = &self.id {
             out.put_slice(&bytes::<ID_BYTES>(id)?);
@@ -80,12 +170,9 @@ impl Stored for FileEntry {
 
 impl Stored for ContentEntry {
     fn compact(&self) -> Option<Vec<u8>> {
+        let id = bytes::<ID_BYTES>(&self.id)?;
         let mut out = Vec::with_capacity(1 + ID_BYTES + 16 + self.path.len());
-        out.put_u8(VERSION);
-        out.put_slice(&bytes::<ID_BYTES>(&self.id)?);
-        out.put_u64_le(self.n);
-        out.put_i64_le(self.at);
-        out.put_slice(self.path.as_bytes());
+        put_content(&mut out, &id, self.n, self.at, &self.path);
         Some(out)
     }
 
@@ -179,6 +266,23 @@ mod tests {
             prop_assert_eq!(get(&put("f/x".into(), &file).value.unwrap()), Some(file));
             let content = ContentEntry { path, id, n, at };
             prop_assert_eq!(get(&put("c/x".into(), &content).value.unwrap()), Some(content));
+        }
+
+        #[test]
+        fn parts_are_stored_as_their_entries_are(
+            (since, n, at) in any::<(i64, u64, i64)>(),
+            stamp in stamp(),
+            hash in any::<[u8; 32]>(),
+            id in id(),
+            path in ".{0,80}",
+        ) {
+            let file = FileParts { state: FileState::Acknowledged, since, stamp, hash: &hash.into(), id: &id };
+            let content = ContentParts { path: &path, id: &id, n, at };
+            let mut out = BytesMut::new();
+            file.write(&mut out);
+            prop_assert_eq!(Some(out.split().freeze()), put("f/x".into(), &file.entry()).value);
+            content.write(&mut out);
+            prop_assert_eq!(Some(out.freeze()), put("c/x".into(), &content.entry()).value);
         }
 
         #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use headgate_sdk::{SourceError, status::State};
 
 use super::{
-    engine::Engine,
+    engine::{Engine, UPKEEP},
     folders::Watched,
     index::Rest,
     jobs::PutAway,
@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     afterwards::Shelved,
-    config::Afterwards,
     ledger, name,
     state::{FileState, Step},
 };
@@ -25,25 +24,22 @@ impl Engine {
             LaneEvent::Durable {
                 tenant,
                 number,
+                files,
                 afters,
             } => {
                 if let Some(lane) = self.lanes.get_mut(&tenant) {
                     lane.durable(number);
                 }
                 metrics::counter!("headgate_files_acknowledged_total", "source" => self.source.name.to_string())
-                    .increment(afters.len() as u64);
+                    .increment(files);
                 for After { key, tenant, entry } in afters {
-                    if self.plan.afterwards == Afterwards::Leave {
-                        self.index.advance(&key, &entry.stamp, Rest::Done);
-                    } else {
-                        self.index.advance(&key, &entry.stamp, Rest::Leaving);
-                        self.shelf.push_back(PutAway {
-                            key,
-                            tenant,
-                            entry,
-                            not_before: now,
-                        });
-                    }
+                    self.index.advance(&key, &entry.stamp, Rest::Leaving);
+                    self.shelf.push_back(PutAway {
+                        key,
+                        tenant,
+                        entry,
+                        not_before: now,
+                    });
                 }
                 Ok(())
             }
@@ -98,7 +94,7 @@ impl Engine {
         entry.since = super::judge::seconds_now();
         if let Some(lane) = self.lanes.get_mut(&item.tenant) {
             lane.put(ledger::put(ledger::key::file(&path), &entry));
-            lane.finish(None);
+            lane.finish();
         }
     }
 
@@ -116,8 +112,27 @@ impl Engine {
     }
 
     pub(super) fn tell_stuck(&mut self, now: Instant) {
+        if now >= self.next_stuck {
+            self.look_for_stuck(now);
+        }
+        let gauge = |what: &'static str, value: usize| {
+            #[expect(clippy::cast_precision_loss, reason = "a figure")]
+            metrics::gauge!(what, "source" => self.source.name.to_string()).set(value as f64);
+        };
+        gauge("headgate_files_waiting", self.tracker.len());
+        gauge("headgate_files_reading", self.tracker.taken());
+        gauge("headgate_files_to_put_away", self.shelf.len());
+    }
+
+    fn look_for_stuck(&mut self, now: Instant) {
         let oldest = self.tracker.oldest();
         let stuck = oldest.filter(|(_, c)| now - c.first_seen > self.plan.stuck_after);
+        // All candidates are looked at for it. Once one is stuck, it is to show soon that it no longer is.
+        let again = match stuck {
+            Some(_) => UPKEEP,
+            None => (self.plan.stuck_after / 10).clamp(UPKEEP, Duration::from_secs(60)),
+        };
+        self.next_stuck = now + again;
         match stuck {
             Some((key, candidate)) => {
                 let path = self.path(key);
@@ -134,12 +149,5 @@ impl Engine {
             }
             None => self.status.clear("stuck"),
         }
-        let gauge = |what: &'static str, value: usize| {
-            #[expect(clippy::cast_precision_loss, reason = "a figure")]
-            metrics::gauge!(what, "source" => self.source.name.to_string()).set(value as f64);
-        };
-        gauge("headgate_files_waiting", self.tracker.len());
-        gauge("headgate_files_reading", self.tracker.taken());
-        gauge("headgate_files_to_put_away", self.shelf.len());
     }
 }

@@ -19,18 +19,18 @@ use tokio::{sync::mpsc, task::JoinSet};
 use super::{
     append::Growing,
     bundle::Bundles,
-    digest::digest,
     event::Facts,
     folders::Watched,
     index::Index,
     jobs::{self, Due, Identity, Look, PutAway, ReadLot, Scan, Told},
-    lanes::{Gate, LaneEvent, LaneState},
+    lanes::{EntryKey, Gate, LaneEvent, LaneState},
     records::Ended,
 };
 use crate::{
     afterwards::Shelved,
     config::{ContentPlan, Mode, Plan},
-    name,
+    digest::digest,
+    ledger, name,
     watch::{Hints, Key, Tracker},
 };
 
@@ -51,7 +51,7 @@ pub(super) const MAX_SHELF: usize = 16_384;
 /// A first scan holds files back at most this long.
 const HOLD: Duration = Duration::from_secs(10);
 /// Folders are checked this often for having been exchanged.
-const UPKEEP: Duration = Duration::from_secs(1);
+pub(super) const UPKEEP: Duration = Duration::from_secs(1);
 
 /// A finished job.
 pub(super) enum Done {
@@ -80,6 +80,8 @@ pub(super) struct Running {
 pub(super) struct Engine {
     pub(super) plan: Arc<Plan>,
     pub(super) source: SourceInfo,
+    /// The source's, for events.
+    pub(super) urn: Str,
     pub(super) lanes_api: Lanes,
     pub(super) status: Status,
     pub(super) blobs: Arc<dyn BlobStore>,
@@ -107,6 +109,8 @@ pub(super) struct Engine {
     pub(super) growing: Option<Growing>,
     pub(super) unreadable: HashMap<Key, String>,
     next_upkeep: Instant,
+    /// When to look for a file that is stuck.
+    pub(super) next_stuck: Instant,
     pub(super) next_prune: Instant,
     pub(super) prune: VecDeque<super::prune::Cursor>,
 }
@@ -151,6 +155,7 @@ impl Engine {
             next_prune: now + super::prune::FIRST_AFTER.min(plan.window),
             plan: Arc::new(plan),
             source: cx.source.clone(),
+            urn: cx.source.urn.clone(),
             lanes_api: cx.lanes.clone(),
             status: cx.status.clone(),
             blobs: Arc::clone(&cx.blobs),
@@ -171,6 +176,7 @@ impl Engine {
             interrupted: HashMap::new(),
             unreadable: HashMap::new(),
             next_upkeep: now,
+            next_stuck: now,
             prune: VecDeque::new(),
         })
     }
@@ -245,10 +251,10 @@ impl Engine {
         self.plan.folders[usize::from(key.folder)].tenant(&key.path, &self.source.tenant)
     }
 
-    /// The absolute path of a file, as text.
-    pub(super) fn path_text(&self, key: &Key) -> Str {
+    /// The key of a file's entry.
+    pub(super) fn file_key(&self, key: &Key) -> EntryKey {
         let root = self.root_texts[usize::from(key.folder)].as_str();
-        [root, &name::encode(&key.path)].concat().into()
+        ledger::key::file_in(root, &name::encode(&key.path)).into()
     }
 
     /// What the key of a file's entry has, if that is told without making it.
@@ -481,6 +487,8 @@ impl Engine {
                 }
                 // The next lot is read while this one is judged.
                 self.start_reads(now);
+                // A text of its own for each lot: who makes events and who drops them would pass its counter back and forth.
+                self.urn = Str::from(self.source.urn.as_str());
                 for (key, candidate, reading) in lot {
                     self.on_reading(key, candidate, reading, now).await?;
                 }

@@ -1,6 +1,6 @@
 //! Events of files and of their records.
 
-use std::{path::Path, path::PathBuf, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use headgate_sdk::{
@@ -8,6 +8,7 @@ use headgate_sdk::{
 };
 use serde::Serialize;
 
+use super::{judge::path_in, lanes::EntryKey};
 use crate::{
     name,
     read::Content,
@@ -20,10 +21,10 @@ use crate::{
 pub(crate) struct Facts {
     pub(crate) key: Key,
     pub(crate) candidate: Candidate,
-    /// Absolute.
-    pub(crate) path: PathBuf,
-    /// The same as text.
-    pub(crate) path_text: Str,
+    /// Of the file's entry.
+    pub(crate) file_key: EntryKey,
+    /// Of the entry of its content.
+    pub(crate) content_key: EntryKey,
     /// Relative to the folder, as text.
     pub(crate) subject: Str,
     /// The folder as configured.
@@ -32,8 +33,6 @@ pub(crate) struct Facts {
     pub(crate) urn: Str,
     pub(crate) event_type: Str,
     pub(crate) content: Content,
-    /// The content's hash in hex.
-    pub(crate) hash: Str,
     pub(crate) id: Str,
     /// How often the path returned to these bytes.
     pub(crate) n: u64,
@@ -81,6 +80,16 @@ struct Hash<'a> {
 }
 
 impl Facts {
+    /// The absolute path as text.
+    pub(crate) fn path_text(&self) -> &str {
+        path_in(&self.file_key)
+    }
+
+    /// The content's hash in hex.
+    pub(crate) fn hash(&self) -> &str {
+        self.content_key.text.strip_prefix("c/").unwrap_or_default()
+    }
+
     fn data<'a>(&'a self, counts: Option<Counts>, inline: Option<&'a Bytes>) -> FileData<'a> {
         let text = inline.and_then(|bytes| std::str::from_utf8(bytes).ok());
         let base64 = match (inline, text) {
@@ -101,7 +110,9 @@ impl Facts {
                 gid: self.content.group,
             },
             media_type: self.content.media_type,
-            hash: Hash { blake3: &self.hash },
+            hash: Hash {
+                blake3: self.hash(),
+            },
             text,
             base64,
             records: counts,

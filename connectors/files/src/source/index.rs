@@ -2,14 +2,9 @@
 //!
 //! Memory: about 40 bytes a file that lies in a watched folder. Losing it costs time, never correctness.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
-    sync::LazyLock,
-};
+use std::collections::HashMap;
 
-use super::digest::Digested;
-use crate::{stamp::Stamp, watch::Key};
+use crate::{digest::Digested, stamp::Stamp, watch::Key};
 
 /// Why a file needs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +35,7 @@ pub(crate) struct Index(HashMap<u64, (u16, Seen), Digested>);
 impl Index {
     /// Why this version of a file needs nothing, if so. Notes that scan number `scan` of its folder saw it.
     pub(crate) fn sight(&mut self, key: &Key, stamp: &Stamp, scan: u32) -> Option<Rest> {
-        let (_, seen) = self.0.get_mut(&place(key))?;
+        let (_, seen) = self.0.get_mut(&key.digest())?;
         seen.scan = seen.scan.max(scan);
         (seen.digest == stamp.digest()).then_some(seen.rest)
     }
@@ -49,12 +44,12 @@ impl Index {
     pub(crate) fn rest(&mut self, key: &Key, stamp: &Stamp, rest: Rest, scan: u32) {
         let digest = stamp.digest();
         let seen = Seen { digest, scan, rest };
-        self.0.insert(place(key), (key.folder, seen));
+        self.0.insert(key.digest(), (key.folder, seen));
     }
 
     /// Moves this version of a file on, if it is still the one that is known.
     pub(crate) fn advance(&mut self, key: &Key, stamp: &Stamp, rest: Rest) {
-        if let Some((_, seen)) = self.0.get_mut(&place(key))
+        if let Some((_, seen)) = self.0.get_mut(&key.digest())
             && seen.digest == stamp.digest()
         {
             seen.rest = rest;
@@ -63,7 +58,7 @@ impl Index {
 
     /// Forgets a file.
     pub(crate) fn forget(&mut self, key: &Key) {
-        self.0.remove(&place(key));
+        self.0.remove(&key.digest());
     }
 
     /// Forgets the files of a folder that neither scan number `scan` saw nor anything since.
@@ -79,11 +74,6 @@ impl Index {
     }
 }
 
-fn place(key: &Key) -> u64 {
-    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    KEYS.hash_one(key)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -91,10 +81,7 @@ mod tests {
     use super::*;
 
     fn key(folder: u16, name: &str) -> Key {
-        Key {
-            folder,
-            path: Path::new(name).into(),
-        }
+        Key::new(folder, Path::new(name))
     }
 
     fn stamp(size: u64) -> Stamp {

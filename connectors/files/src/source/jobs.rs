@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Files of a lot: enough to make one event loop turn worth it, few enough to stay short.
-pub(crate) const LOT: usize = 256;
+pub(crate) const LOT: usize = 512;
 
 /// Which directory a path is: device and inode.
 pub(crate) type Identity = (u64, u64);
@@ -275,11 +275,7 @@ impl Scan {
                 walk::Met::File(path, stamp) => {
                     if self.plan.choice.wants_name(&path) && self.plan.choice.wants_size(stamp.size)
                     {
-                        let key = Key {
-                            folder: self.folder,
-                            path: path.into(),
-                        };
-                        files.push((key, stamp));
+                        files.push((Key::new(self.folder, path), stamp));
                     }
                     if files.len() < LOT {
                         return ControlFlow::Continue(());

@@ -5,21 +5,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headgate_sdk::{SourceError, Str, Timestamp};
+use headgate_sdk::{Entry, SourceError, Str, Timestamp};
 
 use super::{
     bundle::Closed,
     engine::{Done, Engine},
     event::{self, Counts, Facts},
     index::Rest,
-    lanes::{After, LaneState},
+    lanes::{After, EntryKey, LaneState},
     records::{self, Ended},
 };
 use crate::{
-    config::{ContentPlan, Scope},
-    ledger::{self, ContentEntry, FileEntry, Known, RecordsEntry, ReturnEntry, Verdict, key},
+    config::{Afterwards, ContentPlan, Scope},
+    ledger::{
+        self, ContentEntry, ContentParts, FileEntry, FileParts, Known, RecordsEntry, ReturnEntry,
+        Verdict, key,
+    },
     name,
     read::{Content, Reading},
+    stamp::Stamp,
     state::FileState,
     watch::{Candidate, Key},
 };
@@ -85,18 +89,19 @@ impl Engine {
             self.tracker.finish(&key, now);
             return Ok(());
         };
-        let path = self.path(&key);
-        let path_text = self.path_text(&key);
-        let hash = Str::from(content.hash.to_hex().as_str());
+        let file_key = self.file_key(&key);
+        let hash = content.hash.to_hex();
+        let hash = hash.as_str();
+        let content_key = EntryKey::from(key::content(hash));
         let recorded = Timestamp::now();
-        let oldest = self.oldest();
-        if self.is_open(&tenant, &hash) {
+        let oldest = self.oldest_at(recorded);
+        if self.is_open(&tenant, &content.hash) {
             let stamp = Some(content.stamp);
             self.tracker
                 .put_back(key, candidate, stamp, now, DUPLICATE_WAIT);
             return Ok(());
         }
-        let foreign = self.foreign_first(&tenant, &hash, oldest).await?;
+        let foreign = self.foreign_first(&tenant, &content_key, oldest).await?;
         if matches!(foreign, Foreign::OnItsWay) {
             let stamp = Some(content.stamp);
             self.tracker
@@ -104,8 +109,8 @@ impl Engine {
             return Ok(());
         }
         let lane = self.lane(&tenant).await?;
-        let last: Option<FileEntry> = lane.get(&key::file_of(&path_text)).await?;
-        let first: Option<ContentEntry> = lane.get(&key::content(&hash)).await?;
+        let last: Option<FileEntry> = lane.get(&file_key).await?;
+        let first: Option<ContentEntry> = lane.get(&content_key).await?;
         let mut epoch = lane.epoch;
         // Out of the window it counts as new, but its ids are not given again.
         let first = first.filter(|first| {
@@ -121,7 +126,8 @@ impl Engine {
         let empty = content.stamp.size == 0;
         // Only what is not the first of its kind has one that counts.
         let again: Option<ReturnEntry> = if first.is_some() || empty {
-            lane.get(&key::again(&hash, &path)).await?
+            lane.get(&key::again(hash, path_in(&file_key)).into())
+                .await?
         } else {
             None
         };
@@ -133,7 +139,7 @@ impl Engine {
             epoch,
         };
         let (n, duplicate_of) =
-            match ledger::judge(&path_text, &hash, empty, known, self.plan.duplicates) {
+            match ledger::judge(path_in(&file_key), hash, empty, known, self.plan.duplicates) {
                 Verdict::Publish { n, duplicate_of } => (n, duplicate_of),
                 verdict => {
                     let (id, duplicate) = match verdict {
@@ -144,12 +150,12 @@ impl Engine {
                         state: FileState::Acknowledged,
                         since: recorded.as_second(),
                         stamp: content.stamp,
-                        hash,
+                        hash: hash.into(),
                         id,
                         duplicate,
                         why: None,
                     };
-                    self.pass_over(key, tenant, entry, now);
+                    self.pass_over(key, file_key, tenant, entry, now);
                     return Ok(());
                 }
             };
@@ -162,11 +168,10 @@ impl Engine {
             id: ledger::event_id(&folder.configured, &key.path, &content.hash, n),
             key,
             candidate,
-            path,
-            path_text,
+            file_key,
+            content_key,
             tenant,
             content,
-            hash,
             n,
             duplicate_of,
             recorded,
@@ -175,7 +180,7 @@ impl Engine {
     }
 
     /// A content whose first event is not yet sent.
-    fn is_open(&self, tenant: &Str, hash: &Str) -> bool {
+    fn is_open(&self, tenant: &Str, hash: &blake3::Hash) -> bool {
         let open = |lane: &LaneState| lane.open_contents.contains(hash);
         match self.plan.scope {
             Scope::Tenant => self.lanes.get(tenant).is_some_and(open),
@@ -187,22 +192,21 @@ impl Engine {
     async fn foreign_first(
         &self,
         tenant: &Str,
-        hash: &Str,
+        key: &EntryKey,
         oldest: i64,
     ) -> Result<Foreign, SourceError> {
         if self.plan.scope == Scope::Tenant {
             return Ok(Foreign::None);
         }
-        let key = key::content(hash);
         for (other, lane) in &self.lanes {
-            if other == tenant || !lane.may_know(&key) {
+            if other == tenant || !lane.may_know(key) {
                 continue;
             }
             // Two lanes are not durable together: what counts on the other must be so first.
-            if lane.is_on_its_way(&key) {
+            if lane.is_on_its_way(key) {
                 return Ok(Foreign::OnItsWay);
             }
-            if let Some(entry) = lane.get::<ContentEntry>(&key).await?
+            if let Some(entry) = lane.get::<ContentEntry>(key).await?
                 && entry.at >= oldest
             {
                 return Ok(Foreign::Entry(entry));
@@ -213,7 +217,7 @@ impl Engine {
 
     pub(super) fn urn(&self, tenant: &Str) -> Str {
         if *tenant == self.source.tenant {
-            self.source.urn.clone()
+            self.urn.clone()
         } else {
             format!("urn:headgate:{tenant}:files:{}", self.source.name).into()
         }
@@ -223,7 +227,7 @@ impl Engine {
         if let Some(bundles) = &mut self.bundles {
             self.lanes
                 .get_mut(&facts.tenant)
-                .map(|lane| lane.open_contents.insert(facts.hash.clone()));
+                .map(|lane| lane.open_contents.insert(facts.content.hash));
             if let Some(closed) = bundles.add(facts, now) {
                 self.send_bundle(&closed, now);
             }
@@ -232,8 +236,9 @@ impl Engine {
         let streams = self.plan.records.is_some() || self.plan.content == ContentPlan::ClaimCheck;
         if streams {
             let lane = self.lane(&facts.tenant).await?;
-            lane.open_contents.insert(facts.hash.clone());
-            let stored: Option<RecordsEntry> = lane.get(&key::records(&facts.path)).await?;
+            lane.open_contents.insert(facts.content.hash);
+            let stored: Option<RecordsEntry> =
+                lane.get(&key::records(facts.path_text()).into()).await?;
             let resume = self.interrupted.remove(&facts.key).or(stored);
             self.streams.push_back((Arc::new(facts), resume));
             return Ok(());
@@ -282,7 +287,7 @@ impl Engine {
         now: Instant,
     ) -> Result<(), SourceError> {
         if let Some(lane) = self.lanes.get_mut(&facts.tenant) {
-            lane.open_contents.remove(&facts.hash);
+            lane.open_contents.remove(&facts.content.hash);
         }
         let key = facts.key.clone();
         let candidate = facts.candidate.clone();
@@ -298,7 +303,7 @@ impl Engine {
                 self.send(facts, None, Some(uri), now);
             }
             Ended::NotStored(error) => {
-                let path = name::encode(&facts.path);
+                let path = facts.path_text();
                 let message = format!("{path}: {error}; it is tried again");
                 self.status.warn("claim_check", message);
                 let (stamp, delay) = (candidate.stamp, self.retry_delay());
@@ -311,8 +316,8 @@ impl Engine {
             }
             Ended::Vanished => {
                 if let Some(lane) = self.lanes.get_mut(&facts.tenant) {
-                    lane.put(headgate_sdk::Entry::remove(key::records(&facts.path)));
-                    lane.finish(None);
+                    lane.put(Entry::remove(key::records(facts.path_text())));
+                    lane.finish();
                 }
                 self.tracker.finish(&key, now);
             }
@@ -329,22 +334,17 @@ impl Engine {
     /// Puts a file's own event on its lane, with what is then known.
     fn send(&mut self, facts: &Facts, counts: Option<Counts>, dataref: Option<Str>, now: Instant) {
         let event = facts.event(counts, dataref);
-        let entry = self.acknowledged(facts);
+        let leave = self.plan.afterwards == Afterwards::Leave;
         let Some(lane) = self.lanes.get_mut(&facts.tenant) else {
             return;
         };
         lane.push_event(event);
         if counts.is_some() {
-            lane.put(headgate_sdk::Entry::remove(key::records(&facts.path)));
+            lane.put(Entry::remove(key::records(facts.path_text())));
         }
-        remember(lane, facts, &facts.id);
-        lane.put(ledger::put(key::file_of(&facts.path_text), &entry));
-        lane.finish(Some(After {
-            key: facts.key.clone(),
-            tenant: facts.tenant.clone(),
-            entry,
-        }));
-        self.sent(&facts.key, facts, now);
+        acknowledge(lane, facts, &facts.id, leave);
+        lane.finish();
+        self.sent(&facts.key, &facts.content.stamp, now);
     }
 
     /// Puts the event of a bundle on its lane.
@@ -355,36 +355,18 @@ impl Engine {
         let event_type = Str::from(bundle.event_type.as_str());
         let event = event::bundle(&closed.members, &closed.name, &event_type, closed.complete);
         let id = event.id.clone();
-        let entries: Vec<_> = closed
-            .members
-            .iter()
-            .map(|member| FileEntry {
-                id: Some(id.clone()),
-                ..self.acknowledged(member)
-            })
-            .collect();
+        let leave = self.plan.afterwards == Afterwards::Leave;
         let Some(lane) = self.lanes.get_mut(&first.tenant) else {
             return;
         };
         lane.push_event(event);
-        let last = closed.members.len() - 1;
-        for (index, (member, entry)) in closed.members.iter().zip(entries).enumerate() {
-            lane.open_contents.remove(&member.hash);
-            remember(lane, member, &id);
-            lane.put(ledger::put(key::file_of(&member.path_text), &entry));
-            let after = After {
-                key: member.key.clone(),
-                tenant: member.tenant.clone(),
-                entry,
-            };
-            if index == last {
-                lane.finish(Some(after));
-            } else {
-                lane.join(after);
-            }
-        }
         for member in &closed.members {
-            self.sent(&member.key, member, now);
+            lane.open_contents.remove(&member.content.hash);
+            acknowledge(lane, member, &id, leave);
+        }
+        lane.finish();
+        for member in &closed.members {
+            self.sent(&member.key, &member.content.stamp, now);
         }
     }
 
@@ -395,51 +377,53 @@ impl Engine {
         }
     }
 
-    fn sent(&mut self, key: &Key, facts: &Facts, now: Instant) {
+    /// What is to be known of a file is on its way.
+    fn sent(&mut self, key: &Key, stamp: &Stamp, now: Instant) {
         let scan = self.folders[usize::from(key.folder)].scan_number;
-        self.index
-            .rest(key, &facts.content.stamp, Rest::Published, scan);
+        let rest = match self.plan.afterwards {
+            // If it does not become durable, the engine ends, and all of this is forgotten.
+            Afterwards::Leave => Rest::Done,
+            Afterwards::Move | Afterwards::Delete => Rest::Published,
+        };
+        self.index.rest(key, stamp, rest, scan);
         self.tracker.finish(key, now);
-    }
-
-    fn acknowledged(&self, facts: &Facts) -> FileEntry {
-        FileEntry {
-            state: FileState::Acknowledged,
-            since: facts.recorded.as_second(),
-            stamp: facts.content.stamp,
-            hash: facts.hash.clone(),
-            id: Some(facts.id.clone()),
-            duplicate: false,
-            why: None,
-        }
     }
 
     /// A file as a whole is no good: a dead letter, and its entry says why.
     fn fail(&mut self, facts: &Facts, reason: &str, now: Instant) {
-        tracing::warn!(source = %self.source.name, path = %name::encode(&facts.path), reason, "a file failed as a whole");
+        tracing::warn!(source = %self.source.name, path = facts.path_text(), reason, "a file failed as a whole");
         let entry = FileEntry {
             state: FileState::Failed,
             why: Some(reason.into()),
-            ..self.acknowledged(facts)
+            ..acknowledged(facts, &facts.id).entry()
         };
+        let leave = self.plan.afterwards == Afterwards::Leave;
         let Some(lane) = self.lanes.get_mut(&facts.tenant) else {
             return;
         };
         lane.push_rejected(facts.failure(reason));
-        lane.put(headgate_sdk::Entry::remove(key::records(&facts.path)));
-        lane.put(ledger::put(key::file_of(&facts.path_text), &entry));
-        lane.finish(Some(After {
+        lane.put(Entry::remove(key::records(facts.path_text())));
+        lane.put(ledger::put(facts.file_key.text.clone(), &entry));
+        lane.file_done((!leave).then(|| After {
             key: facts.key.clone(),
             tenant: facts.tenant.clone(),
             entry,
         }));
-        self.sent(&facts.key, facts, now);
+        lane.finish();
+        self.sent(&facts.key, &facts.content.stamp, now);
     }
 
     /// The same bytes as before, or as another file: no event, but the file is done all the same.
-    fn pass_over(&mut self, key: Key, tenant: Str, entry: FileEntry, now: Instant) {
-        let path = self.path(&key);
-        let scan = self.folders[usize::from(key.folder)].scan_number;
+    fn pass_over(
+        &mut self,
+        key: Key,
+        file_key: EntryKey,
+        tenant: Str,
+        entry: FileEntry,
+        now: Instant,
+    ) {
+        let leave = self.plan.afterwards == Afterwards::Leave;
+        self.sent(&key, &entry.stamp, now);
         let Some(lane) = self.lanes.get_mut(&tenant) else {
             return;
         };
@@ -447,10 +431,9 @@ impl Engine {
             metrics::counter!("headgate_files_duplicates_total", "source" => self.source.name.to_string())
                 .increment(1);
         }
-        self.index.rest(&key, &entry.stamp, Rest::Published, scan);
-        self.tracker.finish(&key, now);
-        lane.put(ledger::put(key::file(&path), &entry));
-        lane.finish(Some(After { key, tenant, entry }));
+        lane.put(ledger::put(file_key.text, &entry));
+        lane.file_done((!leave).then_some(After { key, tenant, entry }));
+        lane.finish();
     }
 
     pub(super) fn unreadable(&mut self, key: &Key, error: &str) {
@@ -491,21 +474,44 @@ enum Foreign {
     Entry(ContentEntry),
 }
 
-/// Stores who had these bytes, and how often.
-fn remember(lane: &mut LaneState, facts: &Facts, id: &Str) {
+/// Stores that a file was published with the event `id`, who had its bytes, and how often.
+fn acknowledge(lane: &mut LaneState, facts: &Facts, id: &str, leave: bool) {
     let at = facts.recorded.as_second();
     if facts.duplicate_of.is_some() || facts.content.stamp.size == 0 {
         let entry = ReturnEntry { n: facts.n, at };
-        lane.put(ledger::put(key::again(&facts.hash, &facts.path), &entry));
-        return;
+        let key = key::again(facts.hash(), facts.path_text());
+        lane.put(ledger::put(key, &entry));
+    } else {
+        let content = ContentParts {
+            path: facts.path_text(),
+            id,
+            n: facts.n,
+            at,
+        };
+        lane.put_written(facts.content_key.clone(), |out| content.write(out));
     }
-    let entry = ContentEntry {
-        path: facts.path_text.clone(),
-        id: id.clone(),
-        n: facts.n,
-        at,
-    };
-    lane.put(ledger::put(key::content(&facts.hash), &entry));
+    let file = acknowledged(facts, id);
+    lane.put_written(facts.file_key.clone(), |out| file.write(out));
+    lane.file_done((!leave).then(|| After {
+        key: facts.key.clone(),
+        tenant: facts.tenant.clone(),
+        entry: file.entry(),
+    }));
+}
+
+fn acknowledged<'a>(facts: &'a Facts, id: &'a str) -> FileParts<'a> {
+    FileParts {
+        state: FileState::Acknowledged,
+        since: facts.recorded.as_second(),
+        stamp: facts.content.stamp,
+        hash: &facts.content.hash,
+        id,
+    }
+}
+
+/// The path in the key of a file's entry.
+pub(super) fn path_in(file_key: &EntryKey) -> &str {
+    file_key.text.strip_prefix("f/").unwrap_or_default()
 }
 
 pub(super) fn seconds_now() -> i64 {

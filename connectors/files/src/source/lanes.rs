@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use headgate_sdk::{
     Batch, DeadLetter, Delivery, Entry, Envelope, Lane, LaneError, LaneSpec, Lanes, Permit,
     Position, Replay, Str,
@@ -17,14 +17,14 @@ use headgate_sdk::{
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::JoinSet};
 
-use super::digest::{Digested, digest};
 use crate::{
+    digest::{Digested, digest},
     ledger::{self, FileEntry},
     watch::Key,
 };
 
 /// A batch is sent when it weighs this much.
-const BATCH_BYTES: usize = 512 * 1024;
+const BATCH_BYTES: usize = 768 * 1024;
 
 /// A lane with more than this on its way takes no further files.
 const BACKLOG_BYTES: usize = 4 * BATCH_BYTES;
@@ -33,6 +33,35 @@ const BACKLOG_BYTES: usize = 4 * BATCH_BYTES;
 const ENTRIES_WAIT: Duration = Duration::from_millis(100);
 
 const PAGE: usize = 1000;
+
+/// Stored values are written into pieces of memory of this size, each for many of them.
+const VALUES_BYTES: usize = 32 * 1024;
+
+/// The key of an entry, and its digest.
+#[derive(Debug, Clone)]
+pub(crate) struct EntryKey {
+    pub(crate) text: Str,
+    digest: u64,
+}
+
+impl From<Str> for EntryKey {
+    fn from(text: Str) -> Self {
+        Self {
+            digest: digest(&[&text]),
+            text,
+        }
+    }
+}
+
+/// The value of an entry that was put and is not yet durable.
+#[derive(Debug)]
+struct OnItsWay {
+    /// Of the batch.
+    number: u64,
+    /// Whether it is the entry of a file.
+    of_file: bool,
+    value: Option<Bytes>,
+}
 
 /// A file whose batch became durable.
 #[derive(Debug)]
@@ -70,6 +99,9 @@ pub(crate) enum LaneEvent {
     Durable {
         tenant: Str,
         number: u64,
+        /// How many files are done with them.
+        files: u64,
+        /// Those of them for which there is something left to do.
         afters: Vec<After>,
     },
     /// The lane is closed or taken away.
@@ -86,6 +118,7 @@ struct LanePosition {
 struct Outgoing {
     batch: Batch,
     number: u64,
+    files: u64,
     afters: Vec<After>,
 }
 
@@ -97,17 +130,23 @@ pub(crate) struct LaneState {
     backlog_bytes: usize,
     pending: Batch,
     pending_bytes: usize,
+    pending_files: u64,
     pending_afters: Vec<After>,
+    /// Digests of the keys of what is pending.
+    pending_keys: Vec<u64>,
     pending_since: Option<Instant>,
     /// Number of the batch that is being filled.
     number: u64,
     files: u64,
-    overlay: HashMap<Str, (u64, Option<Bytes>)>,
-    overlaid: VecDeque<(u64, Vec<Str>)>,
-    /// Hashes of all keys that may have an entry.
+    /// By the digests of their keys, of which two are the same with probability 2⁻⁶⁴.
+    overlay: HashMap<u64, OnItsWay, Digested>,
+    overlaid: VecDeque<(u64, Vec<u64>)>,
+    /// Where the next values are written.
+    values: BytesMut,
+    /// Digests of all keys that may have an entry.
     known: HashSet<u64, Digested>,
     /// Contents whose first event is not yet on its way: their duplicates wait.
-    pub(crate) open_contents: HashSet<Str>,
+    pub(crate) open_contents: HashSet<blake3::Hash>,
     /// Where counting returns starts.
     pub(crate) epoch: u64,
 }
@@ -165,12 +204,15 @@ impl LaneState {
             backlog_bytes: 0,
             pending: Batch::default(),
             pending_bytes: 0,
+            pending_files: 0,
             pending_afters: Vec::new(),
+            pending_keys: Vec::new(),
             pending_since: None,
             number: 1,
             files: position.files,
-            overlay: HashMap::new(),
+            overlay: HashMap::default(),
             overlaid: VecDeque::new(),
+            values: BytesMut::new(),
             known,
             open_contents: HashSet::new(),
             epoch,
@@ -188,25 +230,28 @@ impl LaneState {
     }
 
     /// Reads an entry: what is on its way, else what is stored.
-    pub(crate) async fn get<T: ledger::Stored>(&self, key: &str) -> Result<Option<T>, LaneError> {
+    pub(crate) async fn get<T: ledger::Stored>(
+        &self,
+        key: &EntryKey,
+    ) -> Result<Option<T>, LaneError> {
         Ok(self.get_raw(key).await?.as_deref().and_then(ledger::get))
     }
 
     /// Reads an entry as it is stored.
-    pub(crate) async fn get_raw(&self, key: &str) -> Result<Option<Bytes>, LaneError> {
+    pub(crate) async fn get_raw(&self, key: &EntryKey) -> Result<Option<Bytes>, LaneError> {
         // What is on its way is known as well; most keys are asked for because they might be.
-        if !self.known.contains(&digest(&[key])) {
+        if !self.known.contains(&key.digest) {
             return Ok(None);
         }
-        if let Some((_, value)) = self.overlay.get(key) {
-            return Ok(value.clone());
+        if let Some(put) = self.overlay.get(&key.digest) {
+            return Ok(put.value.clone());
         }
-        self.lane.entry(key).await
+        self.lane.entry(&key.text).await
     }
 
     /// Whether [`get`](Self::get) may find something, without asking the store.
-    pub(crate) fn may_know(&self, key: &str) -> bool {
-        self.known.contains(&digest(&[key]))
+    pub(crate) fn may_know(&self, key: &EntryKey) -> bool {
+        self.known.contains(&key.digest)
     }
 
     /// Whether there may be an entry whose key's parts, put together, have this [`digest`].
@@ -215,8 +260,8 @@ impl LaneState {
     }
 
     /// Whether an entry is on its way.
-    pub(crate) fn is_on_its_way(&self, key: &str) -> bool {
-        self.overlay.contains_key(key)
+    pub(crate) fn is_on_its_way(&self, key: &EntryKey) -> bool {
+        self.overlay.contains_key(&key.digest)
     }
 
     /// Adds an event of a file.
@@ -234,25 +279,46 @@ impl LaneState {
 
     /// Adds a change of an entry.
     pub(crate) fn put(&mut self, entry: Entry) {
-        self.pending_bytes += entry.key.len() + entry.value.as_ref().map_or(0, Bytes::len);
-        self.known.insert(digest(&[&entry.key]));
-        self.overlay
-            .insert(entry.key.clone(), (self.number, entry.value.clone()));
-        self.pending.entries.push(entry);
+        let key = EntryKey::from(entry.key);
+        self.change(key, entry.value);
+    }
+
+    /// Sets an entry to what `write` writes.
+    pub(crate) fn put_written(&mut self, key: EntryKey, write: impl FnOnce(&mut BytesMut)) {
+        if self.values.capacity() < VALUES_BYTES / 64 {
+            self.values = BytesMut::with_capacity(VALUES_BYTES);
+        }
+        write(&mut self.values);
+        let value = self.values.split().freeze();
+        self.change(key, Some(value));
+    }
+
+    fn change(&mut self, EntryKey { text, digest }: EntryKey, value: Option<Bytes>) {
+        self.pending_bytes += text.len() + value.as_ref().map_or(0, Bytes::len);
+        self.known.insert(digest);
+        let put = OnItsWay {
+            number: self.number,
+            of_file: text.starts_with("f/"),
+            value: value.clone(),
+        };
+        self.overlay.insert(digest, put);
+        self.pending_keys.push(digest);
+        self.pending.entries.push(Entry { key: text, value });
         self.pending_since.get_or_insert_with(Instant::now);
     }
 
-    /// Adds what is to be done once the batch is durable. Ends what belongs together: here a batch may be cut.
-    pub(crate) fn finish(&mut self, after: Option<After>) {
+    /// A file is done with what was added, once it is durable, but for what is to be done `after` that. What is added next may belong
+    /// to it.
+    pub(crate) fn file_done(&mut self, after: Option<After>) {
+        self.pending_files += 1;
         self.pending_afters.extend(after);
+    }
+
+    /// Ends what belongs together: here a batch may be cut.
+    pub(crate) fn finish(&mut self) {
         if self.pending_bytes >= BATCH_BYTES {
             self.cut();
         }
-    }
-
-    /// As [`finish`](Self::finish), but what follows belongs to it.
-    pub(crate) fn join(&mut self, after: After) {
-        self.pending_afters.push(after);
     }
 
     /// Sends what waits, if it holds events, or has waited long enough.
@@ -279,19 +345,16 @@ impl LaneState {
         // The next one will be alike.
         self.pending.events.reserve(batch.events.len());
         self.pending.entries.reserve(batch.entries.len());
-        let afters = Vec::with_capacity(self.pending_afters.len());
+        let keys = Vec::with_capacity(self.pending_keys.len());
         batch.position = Some(Position::encode(&LanePosition { files: self.files }));
-        let keys = batch
-            .entries
-            .iter()
-            .map(|entry| entry.key.clone())
-            .collect();
+        let keys = std::mem::replace(&mut self.pending_keys, keys);
         self.overlaid.push_back((self.number, keys));
         self.backlog_bytes += self.pending_bytes;
         self.backlog.push_back(Outgoing {
             batch,
             number: self.number,
-            afters: std::mem::replace(&mut self.pending_afters, afters),
+            files: std::mem::take(&mut self.pending_files),
+            afters: std::mem::take(&mut self.pending_afters),
         });
         self.number += 1;
         self.pending_bytes = 0;
@@ -327,10 +390,10 @@ impl LaneState {
             };
             for key in keys {
                 if let Occupied(put) = self.overlay.entry(key)
-                    && put.get().0 <= batch
-                    && let (key, (_, None)) = put.remove_entry()
+                    && put.get().number <= batch
+                    && put.remove().value.is_none()
                 {
-                    self.known.remove(&digest(&[&key]));
+                    self.known.remove(&key);
                 }
             }
         }
@@ -338,10 +401,7 @@ impl LaneState {
 
     /// Files that are sent and not durable.
     pub(crate) fn unacknowledged(&self) -> usize {
-        self.overlay
-            .keys()
-            .filter(|key| key.starts_with("f/"))
-            .count()
+        self.overlay.values().filter(|put| put.of_file).count()
     }
 }
 
@@ -355,7 +415,7 @@ async fn serve(
 ) {
     let mut progress = lane.progress();
     let mut waiting: Option<Outgoing> = None;
-    let mut sent: VecDeque<(u64, u64, Vec<After>)> = VecDeque::new();
+    let mut sent: VecDeque<(u64, u64, u64, Vec<After>)> = VecDeque::new();
     loop {
         let weight = waiting
             .as_ref()
@@ -365,10 +425,11 @@ async fn serve(
                 let (Ok(permit), Some(outgoing)) = (permit, waiting.take()) else {
                     break;
                 };
-                let Some(delivery) = gate.send(permit, outgoing.batch) else {
+                let Outgoing { batch, number, files, afters } = outgoing;
+                let Some(delivery) = gate.send(permit, batch) else {
                     return;
                 };
-                sent.push_back((delivery.number(), outgoing.number, outgoing.afters));
+                sent.push_back((delivery.number(), number, files, afters));
             }
             outgoing = queue.recv(), if waiting.is_none() => match outgoing {
                 Some(outgoing) => waiting = Some(outgoing),
@@ -376,11 +437,12 @@ async fn serve(
             },
             state = progress.changed() => {
                 let Ok(state) = state else { break };
-                let mut number = 0;
+                let (mut number, mut files) = (0, 0);
                 let mut afters = Vec::new();
                 while sent.front().is_some_and(|(delivery, ..)| *delivery <= state.durable) {
-                    if let Some((_, batch, more)) = sent.pop_front() {
+                    if let Some((_, batch, done, more)) = sent.pop_front() {
                         number = batch;
+                        files += done;
                         if afters.is_empty() {
                             afters = more;
                         } else {
@@ -389,7 +451,7 @@ async fn serve(
                     }
                 }
                 if number > 0 {
-                    let durable = LaneEvent::Durable { tenant: tenant.clone(), number, afters };
+                    let durable = LaneEvent::Durable { tenant: tenant.clone(), number, files, afters };
                     if events.send(durable).await.is_err() {
                         return;
                     }

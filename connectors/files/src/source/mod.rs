@@ -2,7 +2,6 @@
 
 mod append;
 mod bundle;
-mod digest;
 mod durable;
 mod engine;
 mod event;

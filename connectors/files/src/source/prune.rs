@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headgate_sdk::{Entry, SourceError, Str};
+use headgate_sdk::{Entry, SourceError, Str, Timestamp};
 
 use super::{
     append::GrowthEntry,
@@ -97,7 +97,7 @@ impl Engine {
             // Readers of records store their progress themselves.
             let stored = match key.as_bytes().first() {
                 Some(b'a' | b'r') => lane.lane().entry(&key).await?,
-                _ => lane.get_raw(&key).await?,
+                _ => lane.get_raw(&key.clone().into()).await?,
             };
             let Some(value) = stored else {
                 continue;
@@ -117,7 +117,7 @@ impl Engine {
             lane.epoch = epoch;
             lane.put(ledger::put(key::EPOCH.into(), &epoch));
         }
-        lane.finish(None);
+        lane.finish();
         if more {
             // One page a turn: nothing waits for this.
             self.prune.push_back(cursor);
@@ -127,8 +127,13 @@ impl Engine {
 
     /// Entries from before this second are out of the window.
     pub(super) fn oldest(&self) -> i64 {
+        self.oldest_at(Timestamp::now())
+    }
+
+    /// The same at another time than now.
+    pub(super) fn oldest_at(&self, now: Timestamp) -> i64 {
         let window = i64::try_from(self.plan.window.as_secs()).unwrap_or(i64::MAX);
-        super::judge::seconds_now().saturating_sub(window)
+        now.as_second().saturating_sub(window)
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) async fn stream(
     resume: Option<RecordsEntry>,
 ) -> (Ended, Option<RecordsEntry>) {
     let maker = RecordMaker::new(&facts, &record_type, format.shape != Shape::Lines);
-    let entry_key = ledger::key::records(&facts.path);
+    let entry_key = ledger::key::records(facts.path_text());
     let (chunks, mut received) = mpsc::channel(2);
     let mut came_to = resume.clone();
     let reading = maker.clone();
@@ -212,7 +212,7 @@ pub(crate) async fn copy(blobs: Arc<dyn BlobStore>, root: PathBuf, facts: Arc<Fa
     };
     let mut file = tokio::fs::File::from_std(file);
     match blobs.put(&mut file).await {
-        Ok(blob) if blob.hash == facts.hash => Ended::Copied(blob.uri),
+        Ok(blob) if blob.hash == facts.hash() => Ended::Copied(blob.uri),
         // A blob that nobody refers to is harmless.
         Ok(_) => match file.metadata().await {
             Ok(metadata) => Ended::Changed(Stamp::of(&metadata)),

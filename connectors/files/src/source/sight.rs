@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Afterwards,
-    ledger::{self, FileEntry},
+    ledger::FileEntry,
     stamp::Stamp,
     state::FileState,
     watch::{Hint, Key},
@@ -38,10 +38,7 @@ impl Engine {
     }
 
     pub(super) fn folder_appeared(&mut self, key: &Key, now: Instant) {
-        let inside = Key {
-            folder: key.folder,
-            path: key.path.join("file").into(),
-        };
+        let inside = Key::new(key.folder, key.path.join("file"));
         if self.may_hold_files(&inside) {
             self.folders[usize::from(key.folder)].appeared(key.path.to_path_buf(), now);
         }
@@ -73,9 +70,8 @@ impl Engine {
                 .and_then(|name| self.plan.choice.marks(name));
             if let Some(marked) = marked {
                 if hint != Hint::Gone {
-                    let path = key.path.with_file_name(marked).into();
-                    let folder = key.folder;
-                    self.tracker.hint(Key { folder, path }, Hint::Touched, now);
+                    let marked = Key::new(key.folder, key.path.with_file_name(marked));
+                    self.tracker.hint(marked, Hint::Touched, now);
                 }
             } else if hint == Hint::Folder {
                 self.folder_appeared(&key, now);
@@ -94,10 +90,8 @@ impl Engine {
             .iter()
             .enumerate()
             .find_map(|(index, root)| Some((index, path.strip_prefix(root).ok()?)))?;
-        (!rest.as_os_str().is_empty()).then(|| Key {
-            folder: u16::try_from(folder).unwrap_or(u16::MAX),
-            path: rest.into(),
-        })
+        let folder = u16::try_from(folder).unwrap_or(u16::MAX);
+        (!rest.as_os_str().is_empty()).then(|| Key::new(folder, rest))
     }
 
     pub(super) async fn on_news(
@@ -179,7 +173,7 @@ impl Engine {
             self.tracker.found(&key, stamp, now);
             return Ok(());
         }
-        let entry_key = ledger::key::file_of(&self.path_text(&key));
+        let entry_key = self.file_key(&key);
         let lane = self.lane(&tenant).await?;
         let entry: Option<FileEntry> = lane.get(&entry_key).await?;
         match entry {

@@ -69,10 +69,7 @@ mod tests {
 
     #[test]
     fn a_line_waits_from_when_the_file_last_changed() {
-        let key = Key {
-            folder: 0,
-            path: Path::new("a").into(),
-        };
+        let key = Key::new(0, Path::new("a"));
         let stamp = |size| Stamp {
             inode: 1,
             size,

@@ -2,9 +2,11 @@
 
 pub mod hints;
 mod inotify;
+mod key;
 pub mod place;
 pub mod tracker;
 pub mod walk;
 
 pub use hints::{Hint, Hints, Pending, WatchError, Watcher};
-pub use tracker::{Candidate, Key, Tracker};
+pub use key::Key;
+pub use tracker::{Candidate, Tracker};

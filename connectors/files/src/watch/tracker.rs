@@ -7,62 +7,12 @@
 //! by whoever took them.
 
 use std::{
-    cmp::{Ordering, Reverse},
-    collections::{BinaryHeap, HashMap, HashSet},
-    hash::{Hash, Hasher},
-    os::unix::ffi::OsStrExt as _,
-    path::Path,
-    sync::Arc,
+    collections::{BTreeMap, HashMap, HashSet},
     time::{Duration, Instant},
 };
 
-use super::Hint;
-use crate::stamp::Stamp;
-
-/// A file: which of the source's folders, and the path in it.
-///
-/// Two are equal if they are byte for byte: walks write each path in one way only. (Comparing paths part by part takes a multiple of
-/// the time, and keys are compared all the time.)
-#[derive(Debug, Clone)]
-pub struct Key {
-    /// Index of the configured folder.
-    pub folder: u16,
-    /// Path relative to it.
-    pub path: Arc<Path>,
-}
-
-impl Key {
-    fn bytes(&self) -> &[u8] {
-        self.path.as_os_str().as_bytes()
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.folder == other.folder && self.bytes() == other.bytes()
-    }
-}
-
-impl Eq for Key {}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.folder.hash(state);
-        self.bytes().hash(state);
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.folder, self.bytes()).cmp(&(other.folder, other.bytes()))
-    }
-}
+use super::{Hint, Key};
+use crate::{digest::Digested, stamp::Stamp};
 
 /// A file that was seen and is not yet taken.
 #[derive(Debug, Clone)]
@@ -84,13 +34,17 @@ pub struct Tracker {
     growing: bool,
     capacity: usize,
     lot: usize,
-    candidates: HashMap<Key, Candidate>,
-    /// By the time at which a candidate may be due; at the same time, the oldest file first.
-    times: BinaryHeap<Reverse<(Instant, i64, Key)>>,
+    candidates: HashMap<Key, Candidate, Digested>,
+    /// By the time at which candidates may be due, with the modification times by which they are taken then. What a scan finds comes
+    /// in lots that have one time.
+    times: BTreeMap<Instant, Vec<(i64, Key)>>,
+    /// What `times` held for the earliest time, which has come; the oldest file last, because it is taken first.
+    due: Vec<(i64, Key)>,
+    due_at: Instant,
     held: Option<Instant>,
-    unlooked: HashSet<Key>,
+    unlooked: HashSet<Key, Digested>,
     /// Taken and not given back, and what was hinted about them meanwhile.
-    taken: HashMap<Key, Option<Hint>>,
+    taken: HashMap<Key, Option<Hint>, Digested>,
     overflowed: bool,
 }
 
@@ -104,11 +58,13 @@ impl Tracker {
             growing,
             capacity,
             lot,
-            candidates: HashMap::new(),
-            times: BinaryHeap::new(),
+            candidates: HashMap::default(),
+            times: BTreeMap::new(),
+            due: Vec::new(),
+            due_at: Instant::now(),
             held: None,
-            unlooked: HashSet::new(),
-            taken: HashMap::new(),
+            unlooked: HashSet::default(),
+            taken: HashMap::default(),
             overflowed: false,
         }
     }
@@ -196,7 +152,8 @@ impl Tracker {
             if !candidate.queued {
                 candidate.queued = true;
                 let due = candidate.since + self.settle;
-                self.times.push(Reverse((due, stamp.modified, key.clone())));
+                let at = self.times.entry(due).or_default();
+                at.push((stamp.modified, key.clone()));
             }
             return true;
         }
@@ -207,8 +164,8 @@ impl Tracker {
         let mut candidate = Candidate::new(Some(stamp), now);
         candidate.queued = true;
         self.candidates.insert(key.clone(), candidate);
-        let due = now + self.settle;
-        self.times.push(Reverse((due, stamp.modified, key.clone())));
+        let at = self.times.entry(now + self.settle).or_default();
+        at.push((stamp.modified, key.clone()));
         true
     }
 
@@ -234,11 +191,7 @@ impl Tracker {
         if self.held.is_some() && self.has_room() {
             return None;
         }
-        while let Some(Reverse((at, ..))) = self.times.peek() {
-            if *at > now {
-                return None;
-            }
-            let Reverse((_, modified, key)) = self.times.pop()?;
+        while let Some((modified, key)) = self.pop_due(now) {
             let Some(candidate) = self.candidates.get_mut(&key) else {
                 continue;
             };
@@ -251,7 +204,7 @@ impl Tracker {
                 } else {
                     due
                 };
-                self.times.push(Reverse((again, modified, key)));
+                self.times.entry(again).or_default().push((modified, key));
                 continue;
             }
             if candidate.stamp.is_none() || self.unlooked.contains(&key) {
@@ -267,13 +220,34 @@ impl Tracker {
         None
     }
 
+    /// Takes the next candidate whose time has come from the queue of times.
+    fn pop_due(&mut self, now: Instant) -> Option<(i64, Key)> {
+        if let Some((&earliest, _)) = self.times.first_key_value()
+            && (self.due.is_empty() || earliest <= self.due_at)
+        {
+            if earliest > now {
+                return None;
+            }
+            // One that was looked at late comes before those whose turn it is: they go back.
+            let later = std::mem::take(&mut self.due);
+            if !later.is_empty() {
+                self.times.entry(self.due_at).or_default().extend(later);
+            }
+            (self.due_at, self.due) = self.times.pop_first()?;
+            self.due.sort_unstable_by(|one, other| other.cmp(one));
+        }
+        self.due.pop()
+    }
+
     /// When [`take_due`](Self::take_due) may next have something.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         if self.held.is_some() && self.has_room() {
             return None;
         }
-        self.times.peek().map(|Reverse((at, ..))| *at)
+        let waiting = self.times.first_key_value().map(|(at, _)| *at);
+        let begun = (!self.due.is_empty()).then_some(self.due_at);
+        [waiting, begun].into_iter().flatten().min()
     }
 
     /// A taken file is dealt with. What was hinted meanwhile makes it a candidate again.
@@ -299,8 +273,8 @@ impl Tracker {
         }
         let since = now + delay;
         let modified = stamp.map_or(0, |stamp| stamp.modified);
-        self.times
-            .push(Reverse((since + self.settle, modified, key.clone())));
+        let at = self.times.entry(since + self.settle).or_default();
+        at.push((modified, key.clone()));
         self.candidates.insert(
             key.clone(),
             Candidate {
@@ -349,13 +323,15 @@ impl Tracker {
             return;
         }
         self.times.clear();
+        self.due.clear();
         for (key, candidate) in &mut self.candidates {
             // Files that wait for another try keep their time.
             candidate.since = candidate.since.max(now);
             if let Some(stamp) = candidate.stamp {
                 candidate.queued = true;
                 let due = candidate.since + self.settle;
-                self.times.push(Reverse((due, stamp.modified, key.clone())));
+                let at = self.times.entry(due).or_default();
+                at.push((stamp.modified, key.clone()));
             }
         }
     }
@@ -388,15 +364,14 @@ impl Candidate {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     const SETTLE: Duration = Duration::from_secs(2);
 
     fn key(name: &str) -> Key {
-        Key {
-            folder: 0,
-            path: Path::new(name).into(),
-        }
+        Key::new(0, Path::new(name))
     }
 
     fn stamp(size: u64) -> Stamp {
@@ -504,6 +479,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_looked_at_late_keeps_its_turn() {
+        let start = Instant::now();
+        let mut tracker = Tracker::new(SETTLE, 10, 1, false);
+        tracker.hint(key("first"), Hint::Complete, start);
+        for n in 1..4 {
+            tracker.hint(key(&n.to_string()), Hint::Complete, start + seconds(1));
+        }
+        // Only the first one's look is late.
+        let unlooked = tracker.unlooked(9);
+        for key in unlooked.iter().filter(|looked| **looked != key("first")) {
+            tracker.found(key, stamp(1), start + seconds(1));
+        }
+        let now = start + seconds(4);
+        let mut order = vec![tracker.take_due(now).unwrap().0];
+        assert_eq!(tracker.next_due(), Some(start + seconds(3)));
+        tracker.found(&key("first"), stamp(1), now);
+        // As it may be different at the look, it stands still from then on; not so if it is looked at again.
+        assert_eq!(tracker.next_due(), Some(start + seconds(3)));
+        order.extend(std::iter::from_fn(|| tracker.take_due(now)).map(|(key, _)| key));
+        assert_eq!(order, [key("1"), key("2"), key("3")]);
+        let mut tracker = Tracker::new(SETTLE, 10, 1, false);
+        tracker.found(&key("first"), stamp(1), start);
+        for n in 1..4 {
+            tracker.found(&key(&n.to_string()), stamp(1), start + seconds(1));
+        }
+        tracker.hint(key("first"), Hint::Touched, start + seconds(1));
+        assert_eq!(tracker.take_due(now).unwrap().0, key("1"));
+        assert_eq!(tracker.unlooked(9), [key("first")]);
+        tracker.found(&key("first"), stamp(1), now);
+        assert_eq!(tracker.next_due(), Some(start + seconds(2)));
+        let order: Vec<_> = std::iter::from_fn(|| tracker.take_due(now))
+            .map(|(key, _)| key)
+            .collect();
+        assert_eq!(order, [key("first"), key("2"), key("3")]);
+    }
+
+    #[test]
     fn a_first_scan_that_hangs_does_not_hold_for_ever() {
         let start = Instant::now();
         let mut tracker = Tracker::new(SETTLE, 10, 1, false);
@@ -534,6 +546,25 @@ mod tests {
             (candidate.first_seen, candidate.stamp),
             (start, Some(stamp(3)))
         );
+    }
+
+    #[test]
+    fn a_scan_whose_lot_would_not_fit_waits_and_needs_no_other_scan() {
+        let start = Instant::now();
+        let mut tracker = Tracker::new(SETTLE, 5, 2, false);
+        let mut found = 0;
+        while tracker.has_room() {
+            for _ in 0..2 {
+                assert!(tracker.found(&key(&found.to_string()), stamp(1), start));
+                found += 1;
+            }
+        }
+        assert_eq!(found, 4);
+        // What is left is for files that events name.
+        tracker.hint(key("named"), Hint::Complete, start);
+        assert_eq!(tracker.len(), 5);
+        while tracker.take_due(start + seconds(2)).is_some() {}
+        assert!(tracker.has_room() && !tracker.take_overflowed());
     }
 
     #[test]

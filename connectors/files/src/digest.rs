@@ -4,18 +4,30 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::LazyLock;
 
 /// Of the text that `parts` are when put together: the same within one run, and nobody can choose texts that have the same.
-pub(super) fn digest(parts: &[&str]) -> u64 {
-    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    let mut hasher = KEYS.build_hasher();
+pub(crate) fn digest(parts: &[&str]) -> u64 {
+    let mut hasher = hasher();
     for part in parts {
         hasher.write(part.as_bytes());
     }
     hasher.finish()
 }
 
+/// As [`digest`], of a number and bytes.
+pub(crate) fn digest_of(number: u16, bytes: &[u8]) -> u64 {
+    let mut hasher = hasher();
+    hasher.write_u16(number);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+fn hasher() -> impl Hasher {
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEYS.build_hasher()
+}
+
 /// Of what is a digest already, itself.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Digested(u64);
+pub(crate) struct Digested(u64);
 
 impl BuildHasher for Digested {
     type Hasher = Self;
