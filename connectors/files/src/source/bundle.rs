@@ -117,8 +117,14 @@ impl Bundles {
         let mut open = self.open.remove(name)?;
         self.waiting -= open.members.len().min(self.waiting);
         open.members.sort_by(|a, b| a.key.path.cmp(&b.key.path));
+        let text = crate::name::encode(&name.path);
         Some(Closed {
-            name: crate::name::encode(&name.path).into_owned(),
+            // The watched folder itself: a subject without a character is none.
+            name: if text.is_empty() {
+                ".".into()
+            } else {
+                text.into_owned()
+            },
             complete,
             members: open.members,
         })

@@ -3,6 +3,7 @@
 
 mod afterwards;
 mod behaviour;
+mod bundles;
 mod conformance;
 mod growing;
 mod model;
