@@ -43,7 +43,7 @@ fn figure(sink: &KafkaSink, name: &str, label: Option<(&str, &str)>) -> f64 {
     Figures::here().sum(name, &labels)
 }
 
-/// Waits until a figure is above zero: some are told every two seconds only.
+/// Waits until a figure is above zero: some are told every two seconds only, and a breaker opens after several questions of ten seconds each.
 async fn counted(sink: &KafkaSink, name: &str, label: Option<(&str, &str)>) {
     let deadline = tokio::time::Instant::now() + DEADLINE;
     while figure(sink, name, label) == 0.0 {
