@@ -37,7 +37,8 @@ pub struct Config {
     /// `max.message.bytes` applies too.
     #[serde(default = "Config::default_max_message_bytes")]
     pub max_message_bytes: ByteSize,
-    /// What may be on its way at once; when it is reached, lanes wait.
+    /// What may be on its way at once; when it is reached, lanes wait. The client's own copies of small events take as much again. With
+    /// `delivery: exactly_once` it is at least twice `transactions.max_bytes`.
     #[serde(default = "Config::default_max_in_flight")]
     pub max_in_flight: ByteSize,
     /// TLS; `{}` is enough for brokers with a public certificate.
@@ -93,7 +94,16 @@ impl Config {
     }
 
     fn default_max_in_flight() -> ByteSize {
-        ByteSize::from_mb(64)
+        ByteSize::from_mb(32)
+    }
+
+    /// What may be on its way at once, in bytes. In transactions, one that is being written must never wait for room that it has itself.
+    pub(super) fn room(&self) -> usize {
+        let in_flight = self.max_in_flight.as_usize();
+        match self.delivery {
+            Delivery::AtLeastOnce => in_flight,
+            Delivery::ExactlyOnce => in_flight.max(self.transactions.max_bytes.as_usize() * 2),
+        }
     }
 
     /// What cannot work, without I/O: (JSON pointer, what to write instead).
@@ -334,5 +344,22 @@ impl Default for Topics {
             retention: None,
             settings: BTreeMap::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_transaction_fits_into_the_room_twice() {
+        let mut config = Config::new("localhost:9092");
+        assert_eq!(config.room(), 32_000_000);
+        config.delivery = Delivery::ExactlyOnce;
+        assert_eq!(config.room(), 64_000_000);
+        config.max_in_flight = ByteSize::from_mb(100);
+        assert_eq!(config.room(), 100_000_000);
+        config.transactions.max_bytes = ByteSize::from_mb(64);
+        assert_eq!(config.room(), 128_000_000);
     }
 }

@@ -69,7 +69,7 @@ impl KafkaSink {
         let producer = make("main", &config, &client::producer(&config), &health)?;
         let shared = Arc::new(Shared {
             topics: Topics::new(config.clone()),
-            room: Room::new(config.max_in_flight.as_usize()),
+            room: Room::new(config.room()),
             producer: RwLock::new(Some(Arc::new(producer))),
             solo: Mutex::default(),
             health,

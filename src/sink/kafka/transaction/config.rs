@@ -29,7 +29,7 @@ pub struct Transactions {
     /// A transaction of so many bytes waits no longer.
     #[serde(default = "Transactions::default_bytes")]
     pub bytes: ByteSize,
-    /// What a source committed at once stays together up to so many bytes, and is written in parts beyond them.
+    /// What a source committed at once stays together up to so many bytes, or half of `limits.lane_in_flight`, and is written in parts beyond them.
     #[serde(default = "Transactions::default_max_bytes")]
     pub max_bytes: ByteSize,
     /// When the broker gives up a transaction whose gateway has gone (`transaction.timeout.ms`). Must not be above the broker's
@@ -48,7 +48,7 @@ impl Transactions {
     }
 
     fn default_max_bytes() -> ByteSize {
-        ByteSize::from_mb(64)
+        ByteSize::from_mb(32)
     }
 
     fn default_timeout() -> HumanDuration {

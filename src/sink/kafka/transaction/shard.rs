@@ -134,7 +134,7 @@ impl Shards {
             limits: Limits::new(
                 &config.transactions,
                 self.member.lane_in_flight,
-                config.max_in_flight.as_usize(),
+                config.room(),
             ),
             encoder: Encoder::new(config.mode),
             shared: Arc::clone(&self.shared),
