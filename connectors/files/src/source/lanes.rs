@@ -53,14 +53,25 @@ impl From<Str> for EntryKey {
     }
 }
 
-/// The value of an entry that was put and is not yet durable.
+/// An entry that was put and is not yet durable.
 #[derive(Debug)]
 struct OnItsWay {
     /// Of the batch.
     number: u64,
     /// Whether it is the entry of a file.
     of_file: bool,
-    value: Option<Bytes>,
+    /// Where its value lies among those of the batch; `None` if it is removed.
+    value: Option<(usize, usize)>,
+}
+
+/// What overlays the checkpoint for one batch: copies, because the threads that put and those that send would otherwise pass the
+/// counter of each value back and forth.
+#[derive(Debug, Default)]
+struct Overlaid {
+    number: u64,
+    /// Digests of keys.
+    keys: Vec<u64>,
+    values: Vec<u8>,
 }
 
 /// A file whose batch became durable.
@@ -132,15 +143,14 @@ pub(crate) struct LaneState {
     pending_bytes: usize,
     pending_files: u64,
     pending_afters: Vec<After>,
-    /// Digests of the keys of what is pending.
-    pending_keys: Vec<u64>,
     pending_since: Option<Instant>,
     /// Number of the batch that is being filled.
     number: u64,
     files: u64,
     /// By the digests of their keys, of which two are the same with probability 2⁻⁶⁴.
     overlay: HashMap<u64, OnItsWay, Digested>,
-    overlaid: VecDeque<(u64, Vec<u64>)>,
+    /// By their numbers; the last one is being filled.
+    overlaid: VecDeque<Overlaid>,
     /// Where the next values are written.
     values: BytesMut,
     /// Digests of all keys that may have an entry.
@@ -206,12 +216,14 @@ impl LaneState {
             pending_bytes: 0,
             pending_files: 0,
             pending_afters: Vec::new(),
-            pending_keys: Vec::new(),
             pending_since: None,
             number: 1,
             files: position.files,
             overlay: HashMap::default(),
-            overlaid: VecDeque::new(),
+            overlaid: VecDeque::from([Overlaid {
+                number: 1,
+                ..Overlaid::default()
+            }]),
             values: BytesMut::new(),
             known,
             open_contents: HashSet::new(),
@@ -244,9 +256,17 @@ impl LaneState {
             return Ok(None);
         }
         if let Some(put) = self.overlay.get(&key.digest) {
-            return Ok(put.value.clone());
+            return Ok(self.value_of(put));
         }
         self.lane.entry(&key.text).await
+    }
+
+    fn value_of(&self, put: &OnItsWay) -> Option<Bytes> {
+        let (start, end) = put.value?;
+        let of = |overlaid: &Overlaid| overlaid.number;
+        let batch = self.overlaid.binary_search_by_key(&put.number, of).ok()?;
+        let value = self.overlaid.get(batch)?.values.get(start..end)?;
+        Some(Bytes::copy_from_slice(value))
     }
 
     /// Whether [`get`](Self::get) may find something, without asking the store.
@@ -296,13 +316,20 @@ impl LaneState {
     fn change(&mut self, EntryKey { text, digest }: EntryKey, value: Option<Bytes>) {
         self.pending_bytes += text.len() + value.as_ref().map_or(0, Bytes::len);
         self.known.insert(digest);
-        let put = OnItsWay {
-            number: self.number,
-            of_file: text.starts_with("f/"),
-            value: value.clone(),
-        };
-        self.overlay.insert(digest, put);
-        self.pending_keys.push(digest);
+        if let Some(overlaid) = self.overlaid.back_mut() {
+            let start = overlaid.values.len();
+            let value = value.as_ref().map(|value| {
+                overlaid.values.extend_from_slice(value);
+                (start, start + value.len())
+            });
+            let put = OnItsWay {
+                number: overlaid.number,
+                of_file: text.starts_with("f/"),
+                value,
+            };
+            self.overlay.insert(digest, put);
+            overlaid.keys.push(digest);
+        }
         self.pending.entries.push(Entry { key: text, value });
         self.pending_since.get_or_insert_with(Instant::now);
     }
@@ -345,10 +372,17 @@ impl LaneState {
         // The next one will be alike.
         self.pending.events.reserve(batch.events.len());
         self.pending.entries.reserve(batch.entries.len());
-        let keys = Vec::with_capacity(self.pending_keys.len());
         batch.position = Some(Position::encode(&LanePosition { files: self.files }));
-        let keys = std::mem::replace(&mut self.pending_keys, keys);
-        self.overlaid.push_back((self.number, keys));
+        let (keys, values) = self.overlaid.back().map_or((0, 0), |overlaid| {
+            (overlaid.keys.len(), overlaid.values.len())
+        });
+        self.overlaid.push_back(Overlaid {
+            number: self.number + 1,
+            keys: Vec::with_capacity(keys),
+            values: Vec::with_capacity(values),
+        });
+        // What is sent shares its memory with nothing that is still filled.
+        self.values = BytesMut::new();
         self.backlog_bytes += self.pending_bytes;
         self.backlog.push_back(Outgoing {
             batch,
@@ -381,16 +415,13 @@ impl LaneState {
 
     /// Batches up to `number` are durable.
     pub(crate) fn durable(&mut self, number: u64) {
-        while let Some((batch, _)) = self.overlaid.front() {
-            if *batch > number {
-                return;
-            }
-            let Some((batch, keys)) = self.overlaid.pop_front() else {
-                return;
-            };
-            for key in keys {
+        let is_durable = |overlaid: &Overlaid| overlaid.number <= number;
+        while self.overlaid.front().is_some_and(is_durable)
+            && let Some(overlaid) = self.overlaid.pop_front()
+        {
+            for key in overlaid.keys {
                 if let Occupied(put) = self.overlay.entry(key)
-                    && put.get().number <= batch
+                    && put.get().number <= overlaid.number
                     && put.remove().value.is_none()
                 {
                     self.known.remove(&key);
