@@ -9,7 +9,7 @@ use super::Gateway;
 use crate::{
     journal::JournalError,
     pipeline::{dead_letter::DeadLetterWriter, stack},
-    runtime::CheckpointError,
+    runtime::{CheckpointError, lane::Place},
     sink::SinkError,
 };
 
@@ -60,7 +60,12 @@ impl Gateway {
             return Ok(());
         }
         let stored = inner.checkpoints.restored(lane)?;
-        let done = stored.and_then(|stored| stored.position?.decode::<u64>().ok());
+        let place = stored.and_then(|stored| Place::of(&stored.position?).ok());
+        let done = match place {
+            // What is delivered is not known: some letters may be of events that are.
+            Some(place) if place.foreign(&inner.journal, lane).await.is_some() => None,
+            place => place.map(|place| place.sequence),
+        };
         // Everything before is released with this.
         let mut reader = inner.journal.reader(lane, done.map_or(1, |done| done + 1));
         let mut buried = 0;

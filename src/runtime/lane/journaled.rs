@@ -18,7 +18,12 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{door::Door, entries::StoredEntries, task::Submission};
+use super::{
+    door::{Door, Wiring},
+    entries::StoredEntries,
+    place::Place,
+    task::Submission,
+};
 use crate::{
     journal::{Entry, Journal, JournalError, LaneReader, Record},
     pipeline::{
@@ -109,6 +114,8 @@ pub(super) struct Feeder {
     pub(super) indexed: watch::Receiver<u64>,
     /// Once no handle of the lane is left, it drains what the journal holds, and ends.
     pub(super) door: Arc<Door>,
+    /// Told that the lane cannot be delivered.
+    pub(super) wiring: watch::Receiver<Wiring>,
     /// The gateway stops: a sink that has not said yet what it has is not waited for.
     pub(super) stop: CancellationToken,
     /// The deadline of a stop has passed: what is in the journal stays there.
@@ -119,6 +126,16 @@ pub(super) struct Feeder {
     pub(super) released: u64,
     /// When the next batch may be made.
     pub(super) next_batch: Instant,
+}
+
+/// What came of beginning.
+enum Opened {
+    /// Behind what is delivered.
+    Behind(u64),
+    /// The gateway stopped before the sink had answered.
+    Stopped,
+    /// What is stored is no place in this journal; says so.
+    Foreign(String),
 }
 
 enum Next {
@@ -134,14 +151,20 @@ impl Feeder {
     /// there is nobody to let go for, and what was fed is left to the lane's task.
     pub(super) async fn run(mut self) {
         let stop = self.stop.clone();
-        let (mut reader, delivered) = match self.open().await {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return,
+        let delivered = match self.open().await {
+            Ok(Opened::Behind(delivered)) => delivered,
+            Ok(Opened::Stopped) => return,
+            Ok(Opened::Foreign(reason)) => {
+                tracing::error!(lane = %self.lane.id, reason, "the lane is not delivered, and its source lets nothing more in");
+                self.wiring.borrow().broken.send_replace(reason.into());
+                return;
+            }
             Err(message) => {
                 tracing::error!(lane = %self.lane.id, message, "the lane is not delivered; what it accepts stays in the journal");
                 return stop.cancelled().await;
             }
         };
+        let mut reader = self.journal.reader(&self.lane.id, delivered + 1);
         let mut stopping = false;
         // What was delivered before a crash may never have been released.
         self.release_up_to(delivered);
@@ -172,24 +195,33 @@ impl Feeder {
     }
 
     /// Begins behind what the sink that keeps the lane's checkpoint has, which may have to be asked first; tells how far that is.
-    /// `None`: the gateway stopped before the sink had answered.
-    async fn open(&self) -> Result<Option<(LaneReader, u64)>, String> {
+    async fn open(&self) -> Result<Opened, String> {
         let id = &self.lane.id;
         let prepared = tokio::select! {
             biased;
             prepared = stack::prepare(id, self.lane.shard, &self.stack) => prepared,
-            () = self.stop.cancelled() => return Ok(None),
+            () = self.stop.cancelled() => return Ok(Opened::Stopped),
         };
         prepared.map_err(|error| error.to_string())?;
         self.checkpoints.flush().await;
         let stored = self.checkpoints.restored(id);
         let stored = stored.map_err(|error| error.to_string())?;
         let position = stored.and_then(|stored| stored.position);
-        let last = position
-            .map(|position| position.decode::<u64>().map_err(|error| error.to_string()))
-            .transpose()?;
-        let delivered = last.unwrap_or(0);
-        Ok(Some((self.journal.reader(id, delivered + 1), delivered)))
+        let place = match position.map(|position| Place::of(&position)) {
+            None => return Ok(Opened::Behind(0)),
+            Some(Ok(place)) => place,
+            Some(Err(error)) => {
+                let reason = format!(
+                    "its checkpoint says no place in the journal: {error}; stop the gateway, and set one with `headgate checkpoints set \
+                     {id} NUMBER`"
+                );
+                return Ok(Opened::Foreign(reason));
+            }
+        };
+        if let Some(reason) = place.foreign(&self.journal, id).await {
+            return Ok(Opened::Foreign(reason));
+        }
+        Ok(Opened::Behind(place.sequence))
     }
 
     async fn next(
@@ -235,11 +267,12 @@ impl Feeder {
 
     /// Makes one batch of the records; false when the lane's task is gone.
     async fn feed(&mut self, entries: Vec<Entry>) -> bool {
-        let Some(last) = entries.last().map(|entry| entry.sequence) else {
+        let Some(place) = entries.last().map(Place::behind) else {
             return true;
         };
+        let last = place.sequence;
         let mut batch = Batch {
-            position: Some(Position::encode(&last)),
+            position: Some(Position::encode(&place)),
             ..Batch::default()
         };
         for Entry {

@@ -16,6 +16,7 @@ mod entries;
 mod indexer;
 mod journaled;
 mod opener;
+mod place;
 mod pulled;
 mod task;
 #[cfg(test)]
@@ -24,4 +25,5 @@ mod tracker;
 
 pub(crate) use opener::LaneFactory;
 pub use opener::LaneInfo;
+pub(crate) use place::Place;
 pub(crate) use tracker::AckTracker;

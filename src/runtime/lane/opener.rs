@@ -258,7 +258,7 @@ impl SourceLanes {
             Some(door) => {
                 if draining.is_none() {
                     let queue = self.spawn_task(&context, &lane, progress_sender, claim.disarm());
-                    self.spawn_feeder(&context, queue, progress.clone(), Arc::clone(door));
+                    self.spawn_feeder(&context, &lane, queue, Arc::clone(door));
                 }
                 let indexer = Arc::clone(&shared.indexer);
                 Arc::new(Journaled {
@@ -410,8 +410,8 @@ impl SourceLanes {
     fn spawn_feeder(
         &self,
         lane: &Arc<LaneContext>,
+        open: &Open,
         queue: mpsc::Sender<Submission>,
-        progress: watch::Receiver<ProgressState>,
         door: Arc<Door>,
     ) {
         let shared = &self.factory.0;
@@ -423,9 +423,10 @@ impl SourceLanes {
             queue,
             room: Arc::new(Semaphore::new(shared.capacity)),
             capacity: shared.capacity,
-            progress: Progress::new(progress),
+            progress: Progress::new(open.progress.clone()),
             indexed: shared.indexer.indexed(),
             door,
+            wiring: open.wiring.subscribe(),
             stop: shared.stop.clone(),
             abandon: shared.abandon.clone(),
             fed: 0,

@@ -568,6 +568,74 @@ async fn a_lane_that_was_taken_over_tells_its_new_run_that_it_broke_off() {
     rig.crash().await;
 }
 
+/// As a topic of Kafka has it that another gateway, with a copy of `data_dir`, went on with.
+#[tokio::test]
+async fn a_checkpoint_of_another_journal_is_told_and_nothing_is_passed_over() {
+    // Their journal is longer than ours, and shorter.
+    for (ours, why) in [
+        (1..3, "does not come so far"),
+        (1..9, "has another record there"),
+    ] {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let sink = ScriptedSink::new("main", []);
+        let deliver = async |folder: &Path, numbers: std::ops::Range<u64>| {
+            let rig = Rig::start(folder, &sink).await;
+            let lane = rig.open("l", Replay::FromJournal).await;
+            for number in numbers {
+                let sequence = accept(&lane, events(number..number + 1)).await;
+                lane.progress().reached(sequence).await.unwrap();
+            }
+            drop(lane);
+            rig.crash().await;
+        };
+        deliver(here.path(), 0..1).await;
+        let copied = std::process::Command::new("cp")
+            .arg("-a")
+            .arg(here.path().join("."))
+            .arg(there.path())
+            .status();
+        assert!(copied.unwrap().success());
+        deliver(there.path(), 10..14).await;
+
+        let stalled = ScriptedSink::new("main", []);
+        let rig = Rig::start(here.path(), &stalled).await;
+        let lane = rig.open("l", Replay::FromJournal).await;
+        let id = lane.id().clone();
+        stalled.stall(id.as_str());
+        for number in ours.clone() {
+            accept(&lane, events(number..number + 1)).await;
+        }
+        drop(lane);
+        let file = rig._data_dir.checkpoints();
+        let name = file.file_name().unwrap().to_owned();
+        rig.crash().await;
+        std::fs::copy(there.path().join(name), file).unwrap();
+
+        let sink = ScriptedSink::new("main", []);
+        let rig = Rig::start(here.path(), &sink).await;
+        let mut broken = rig.broken.subscribe();
+        let lane = rig.open("l", Replay::FromJournal).await;
+        let told = tokio::time::timeout(Duration::from_secs(60), broken.changed());
+        told.await.expect("the source is told").unwrap();
+        let reason = broken.borrow_and_update().clone();
+        for said in ["of another journal", why, "headgate checkpoints set s/"] {
+            assert!(reason.contains(said), "{reason}");
+        }
+        drop(lane);
+        assert_eq!(written(&sink), [0; 0]);
+        // What it says mends it.
+        let checkpoints = rig.checkpoints.clone();
+        let moved = move || checkpoints.move_lane(&id, &Position::encode(&0));
+        tokio::task::spawn_blocking(moved).await.unwrap().unwrap();
+        let lane = rig.open("l", Replay::FromJournal).await;
+        let last = accept(&lane, events(20..21)).await;
+        lane.progress().reached(last).await.unwrap();
+        let expected: Vec<u64> = std::iter::once(0).chain(ours).chain([20]).collect();
+        assert_eq!(written(&sink), expected);
+        rig.crash().await;
+    }
+}
+
 #[tokio::test]
 async fn a_lane_that_breaks_off_says_so_and_goes_on_from_the_checkpoint() {
     for replay in [Replay::FromSource, Replay::FromJournal] {

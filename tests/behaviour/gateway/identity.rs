@@ -206,3 +206,69 @@ async fn one_that_is_idle_finds_out_that_another_took_its_shard() {
         .await;
     assert_eq!(numbers(&brokers, &topic), BTreeMap::from([(0, 1), (1, 1)]));
 }
+
+/// A copy of `data_dir` was put aside, and took events of its own before it came back: where the other one is in Kafka means nothing in
+/// its journal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_took_events_of_its_own_is_told_so_and_passes_none_over() {
+    let brokers = server("KAFKA_BROKERS", "kafka");
+    let (topic, group) = (topic(&brokers, 1, &[]).await, unique("group"));
+    let there = sections(&brokers, &group, &topic);
+    let twins = Twins::new(&there);
+    let [one, two] = &twins.places;
+    let deliver = async |range: std::ops::Range<u64>| {
+        let running = one.start().await;
+        for number in range.clone() {
+            running.send(format!(r#"{{"number":{number}}}"#)).await;
+        }
+        one.until("delivered", async || {
+            range
+                .clone()
+                .all(|n| numbers(&brokers, &topic).contains_key(&n))
+        })
+        .await;
+        assert!(running.stop().success());
+    };
+    deliver(0..5).await;
+    twins.copy();
+    deliver(5..20).await;
+    // Nobody answers there: what is accepted waits in the journal.
+    two.configure(&sections("127.0.0.1:1", &group, &topic));
+    let running = two.start().await;
+    for number in 100..103 {
+        running.send(format!(r#"{{"number":{number}}}"#)).await;
+    }
+    running.kill();
+
+    two.configure(&there);
+    let running = two.launch(None);
+    let mut lane = String::new();
+    two.until("told", async || {
+        let Some(state) = running.readiness().await else {
+            return false;
+        };
+        let source = state["sources"][0].to_string();
+        let command = source.split("headgate checkpoints set ").nth(1);
+        lane = command
+            .and_then(|rest| rest.split(' ').next())
+            .unwrap_or_default()
+            .to_owned();
+        source.contains("its checkpoint is of another journal") && !lane.is_empty()
+    })
+    .await;
+    running.kill();
+    let moved = two.command(&["checkpoints", "set", &lane, "0"]);
+    assert!(moved.status.success(), "{moved:?}");
+    let running = two.start().await;
+    two.until("delivered after all", async || {
+        let found = numbers(&brokers, &topic);
+        (100..103).all(|number| found.contains_key(&number))
+    })
+    .await;
+    assert!(running.stop().success());
+    let expected: BTreeMap<u64, u32> = (0..5)
+        .map(|number| (number, 2))
+        .chain((5..20).chain(100..103).map(|number| (number, 1)))
+        .collect();
+    assert_eq!(numbers(&brokers, &topic), expected);
+}
