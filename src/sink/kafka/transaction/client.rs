@@ -164,9 +164,14 @@ impl Client {
     }
 
     /// Where a partition ends now.
-    pub(super) fn end_of(&self, topic: &str, partition: i32) -> KafkaResult<i64> {
+    pub(super) fn end_of(
+        &self,
+        topic: &str,
+        partition: i32,
+        patience: Duration,
+    ) -> KafkaResult<i64> {
         let client = self.inner.client();
-        let (_, end) = client.fetch_watermarks(topic, partition, INIT_SLICE)?;
+        let (_, end) = client.fetch_watermarks(topic, partition, patience)?;
         Ok(end)
     }
 

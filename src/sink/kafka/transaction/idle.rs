@@ -11,6 +11,8 @@ use super::{
 
 /// How long a shard may have nothing to write before it looks, and looks again.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long an answer is waited for: batches and the end of the sink wait meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Worker {
     /// Ends the seat if somebody else claimed it since our last record was committed. What cannot be read now is read the next
@@ -18,12 +20,19 @@ impl Worker {
     pub(super) fn look_for_claims(&mut self, client: &Client) -> Result<(), Stop> {
         let topic = self.member.checkpoints_topic();
         let partition = i32::try_from(self.seat.shard).expect("shards are 16 bits");
-        match client.end_of(&topic, partition) {
+        match client.end_of(&topic, partition, PATIENCE) {
             Ok(end) if end > self.seen => {}
             _ => return Ok(()),
         }
         let owner = self.seat.owner.text();
-        let read = restore::claims(&self.shared.config, &topic, partition, owner, self.seen);
+        let read = restore::claims(
+            &self.shared.config,
+            &topic,
+            partition,
+            owner,
+            self.seen,
+            PATIENCE,
+        );
         let Claims { claims, end } = match read {
             Ok(read) => read,
             Err(error) => {

@@ -134,21 +134,23 @@ pub(super) struct Claims {
     pub(super) end: i64,
 }
 
-/// Reads what claims are committed now at `from` and behind. Blocks, and waits for nobody's open transaction.
+/// Reads what claims are committed now at `from` and behind, as far as `patience` goes. Blocks, and waits for nobody's open
+/// transaction.
 pub(super) fn claims(
     config: &Config,
     topic: &str,
     partition: i32,
     owner: &str,
     from: i64,
+    patience: Duration,
 ) -> KafkaResult<Claims> {
     let committed = consumer(config, "read_committed")?;
-    let (_, end) = committed.fetch_watermarks(topic, partition, PATIENCE)?;
+    let (_, end) = committed.fetch_watermarks(topic, partition, patience)?;
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(topic, partition, Offset::Offset(from))?;
     committed.assign(&assignment)?;
     let mut restored = Restored::default();
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + patience;
     while Instant::now() < until {
         match committed.poll(Duration::from_millis(200)) {
             Some(Ok(record)) => {
