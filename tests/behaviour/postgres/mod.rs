@@ -8,6 +8,7 @@ mod figures;
 mod fold;
 mod identity;
 mod idle;
+mod on_demand;
 mod rebuild;
 mod snapshot;
 mod supervised;
