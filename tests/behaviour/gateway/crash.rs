@@ -117,7 +117,7 @@ async fn exactly_once_after_kills(sections: &str, times: u32) {
     }
     let accepted = accepted.lock().await;
     let running = place.start().await;
-    // A gateway that is stopped leaves in the journal what it has not come to: let it come to all.
+    // A stop leaves in the journal what it cannot deliver within `limits.shutdown`: let it come to all.
     let started = Instant::now();
     let is_complete =
         |logged: &BTreeMap<u64, u32>| accepted.keys().all(|number| logged.contains_key(number));
