@@ -22,6 +22,6 @@ pub mod trial;
 /// Threads allocate what other threads free, in every request and every batch: the system's allocator makes a sixth of a webhook's cost of that.
 ///
 /// It serves C libraries too (`override`). librdkafka allocates some fifteen times an event on one thread and frees on another; with the system's
-/// allocator that was a third of a change's CPU time on its way into Kafka, half of a transaction's, and a third of the memory at its peak.
+/// allocator that was a third of a change's CPU time on its way into Kafka, half of a transaction's, and a quarter of the memory at its peak.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
