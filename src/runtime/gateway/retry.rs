@@ -145,14 +145,7 @@ impl Gateway {
         let Some(plan) = self.plan_of(source) else {
             return Ok(None);
         };
-        let (_, never_paused) = watch::channel(false);
-        let revoked = self.inner.stop.child_token();
-        // One that breaks off goes on at the next start.
-        let broken = watch::Sender::new(Str::default());
-        let lanes = self
-            .inner
-            .lanes
-            .aside(source.clone(), plan, never_paused, revoked, broken);
+        let lanes = self.inner.lanes.aside(source.clone(), plan);
         let name = format!("{kind}:{tenant}").into();
         let spec = LaneSpec {
             name,

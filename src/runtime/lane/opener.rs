@@ -163,24 +163,21 @@ impl LaneFactory {
         }))
     }
 
-    /// The same for what comes to a source's pipeline a second time: such a lane opens only after everything that it accepted before
-    /// is delivered.
+    /// The same for what comes to a source's pipeline a second time, such as dead letters: nobody pauses it, one that breaks off goes
+    /// on at the next start, and a lane opens only after everything that it accepted before is delivered.
     #[must_use]
     pub(crate) fn aside(
         &self,
         source: Str,
         plan: watch::Receiver<Arc<PipelinePlan>>,
-        paused: watch::Receiver<bool>,
-        revoked: CancellationToken,
-        broken: watch::Sender<Str>,
     ) -> headgate_sdk::Lanes {
         headgate_sdk::Lanes::new(Arc::new(SourceLanes {
             factory: self.clone(),
             source,
             plan,
-            paused,
-            revoked,
-            broken,
+            paused: watch::channel(false).1,
+            revoked: self.0.stop.child_token(),
+            broken: watch::Sender::new(Str::default()),
             returns: false,
         }))
     }
