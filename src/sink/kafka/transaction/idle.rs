@@ -1,5 +1,5 @@
-//! A shard that has nothing to write: Kafka tells who was fenced only when he writes, and until then he would let events in that he
-//! can no longer deliver. So he looks for claims behind his own last record.
+//! A shard that has nothing to write. Kafka says that it was fenced only when it writes, and until then its lanes would take events
+//! that it can no longer deliver. So it looks for claims behind its own last record.
 
 use std::time::Duration;
 

@@ -67,7 +67,7 @@ async fn of_two_with_the_same_identity_one_stops_and_names_the_other() {
     of_second.abort();
 }
 
-/// Kafka tells who was fenced when he writes, and not before.
+/// Kafka says who was fenced when that one writes, and not before.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_has_nothing_to_write_hears_of_the_other_too() {
     let (brokers, group) = (brokers(), group());
