@@ -9,8 +9,8 @@ use std::{
 
 /// What `future` comes to within `limit`; `None` if it takes longer. Cancel safe if `future` is.
 ///
-/// The timer is made once there is something to wait for, mostly never, and lies by itself: a timer is 128 bytes in lines of their own,
-/// and inside of a future it would make every future around it as large.
+/// The timer is made once there is something to wait for, and lies by itself: inside of a future it would make every future around it
+/// lie as a timer does, in lines of 128 bytes.
 pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut timer = None;
